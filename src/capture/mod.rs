@@ -1,0 +1,217 @@
+//! Bytes in, [`Frame`]s out: the sources of packets and the words that every later stage uses for them.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The number of a frame in its source, counted from 1 over all packets of all interfaces, as Wireshark counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct FrameNo(pub u64);
+
+impl fmt::Display for FrameNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A moment of capture time in nanoseconds since 1970-01-01T00:00:00Z. Comes from frames, never from a clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub i64);
+
+/// A signed distance between two [`Timestamp`]s, in nanoseconds. Captures do run backwards, hence signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span(pub i64);
+
+impl Timestamp {
+    /// The distance from `earlier` to `self`; negative where the clock of the capture ran backwards.
+    pub fn since(self, earlier: Timestamp) -> Span {
+        Span(self.0.saturating_sub(earlier.0))
+    }
+
+    /// This moment shifted by `span`.
+    pub fn plus(self, span: Span) -> Timestamp {
+        Timestamp(self.0.saturating_add(span.0))
+    }
+}
+
+impl Span {
+    /// The span of `n` milliseconds.
+    pub const fn millis(n: i64) -> Span {
+        Span(n.saturating_mul(1_000_000))
+    }
+
+    /// The span of `n` microseconds.
+    pub const fn micros(n: i64) -> Span {
+        Span(n.saturating_mul(1_000))
+    }
+
+    /// The span of `n` seconds.
+    pub const fn secs(n: i64) -> Span {
+        Span(n.saturating_mul(1_000_000_000))
+    }
+
+    /// This span in seconds.
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+}
+
+/// A link-layer type as registered by the tcpdump group (`LINKTYPE_*`); unknown values stay as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize)]
+pub struct LinkType(pub u16);
+
+impl LinkType {
+    /// BSD loopback, address family in the capturing host's byte order.
+    pub const NULL: LinkType = LinkType(0);
+    /// Ethernet.
+    pub const ETHERNET: LinkType = LinkType(1);
+    /// PPP with HDLC-like framing.
+    pub const PPP: LinkType = LinkType(9);
+    /// Raw IP as OpenBSD and old libpcap number it.
+    pub const RAW_BSD: LinkType = LinkType(12);
+    /// Raw IPv4 or IPv6, told by the version nibble.
+    pub const RAW: LinkType = LinkType(101);
+    /// OpenBSD loopback, address family in network byte order.
+    pub const LOOP: LinkType = LinkType(108);
+    /// Linux cooked capture, version 1.
+    pub const LINUX_SLL: LinkType = LinkType(113);
+    /// Raw IPv4.
+    pub const IPV4: LinkType = LinkType(228);
+    /// Raw IPv6.
+    pub const IPV6: LinkType = LinkType(229);
+    /// Linux cooked capture, version 2.
+    pub const LINUX_SLL2: LinkType = LinkType(276);
+}
+
+/// Which way a packet crossed the capturing interface, where the format records it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// Received by the capturing host.
+    Inbound,
+    /// Sent by the capturing host.
+    Outbound,
+}
+
+/// One captured frame, borrowed from its source until the next one is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// Its 1-based number in the source.
+    pub no: FrameNo,
+    /// When it was captured.
+    pub at: Timestamp,
+    /// The link-layer type of the interface that saw it.
+    pub link: LinkType,
+    /// The interface that saw it: its index among all interfaces of the source (over all sections), 0 where the format has none.
+    pub interface: u32,
+    /// The captured bytes, from the link-layer header on.
+    pub bytes: &'a [u8],
+    /// The length on the wire in bytes; larger than `bytes.len()` where a snap length cut the frame.
+    pub wire_len: u32,
+    /// Inbound or outbound, where the format says so (pcapng `epb_flags`).
+    pub direction: Option<Direction>,
+}
+
+/// What a source yields: mostly frames, now and then something that is not a packet.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// A packet.
+    Frame(Frame<'a>),
+    /// TLS secrets embedded in a pcapng (Decryption Secrets Block of type `TLSK`): the text of an NSS key log.
+    Secrets(&'a [u8]),
+}
+
+/// A source of frames. `next` yields `None` at the end; damage is not an error but a [`Shortfall`] in the summary.
+pub trait Source {
+    /// The next event, borrowed until the next call.
+    ///
+    /// # Errors
+    /// Only where the source itself fails (an I/O error); a damaged capture ends early and says so in [`Source::summary`].
+    fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError>;
+
+    /// What is known of the source so far; complete once `next` has returned `None`.
+    fn summary(&self) -> SourceSummary;
+
+    /// How many bytes of the input have been consumed, for a progress bar.
+    fn bytes_read(&self) -> u64;
+}
+
+/// What a source was and what could not be read of it.
+#[derive(Clone, Debug, Default)]
+pub struct SourceSummary {
+    /// The path as the user gave it; `-` for standard input.
+    pub path: PathBuf,
+    /// The file format in words, such as `pcapng` or `pcap (nanoseconds), gzip`.
+    pub format: String,
+    /// Every link type that occurred, in order of appearance.
+    pub link_types: Vec<LinkType>,
+    /// Packets read.
+    pub packets: u64,
+    /// Bytes of the file consumed (compressed size for a compressed file).
+    pub bytes: u64,
+    /// The earliest and the latest time of a frame.
+    pub first: Option<Timestamp>,
+    /// See `first`.
+    pub last: Option<Timestamp>,
+    /// Names of interfaces by index, where the format has them.
+    pub interfaces: Vec<InterfaceSummary>,
+    /// What was damaged, cut or dropped.
+    pub shortfalls: Vec<Shortfall>,
+}
+
+/// One interface of a source.
+#[derive(Clone, Debug, Default)]
+pub struct InterfaceSummary {
+    /// The name or description in the file.
+    pub name: Option<String>,
+    /// The snap length in bytes; 0 for none.
+    pub snaplen: u32,
+    /// Packets that the capture dropped on this interface, where it counted them.
+    pub dropped: Option<u64>,
+}
+
+/// Something of a source that could not be read, with the place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortfall {
+    /// What happened, in words for the user.
+    pub text: String,
+    /// The byte offset in the (decompressed) file.
+    pub offset: Option<u64>,
+    /// The frame after which it happened.
+    pub after_frame: Option<FrameNo>,
+}
+
+/// Why a source could not be looked at, in words for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The file cannot be opened or read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+    /// The file is empty.
+    #[error("{}: the file is empty", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A known format that has to be converted first.
+    #[error("{}: this is {what}; convert it with: {convert}", path.display())]
+    NeedsConversion {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// The exact command that makes a capture of it.
+        convert: String,
+    },
+    /// Not a capture at all.
+    #[error("{}: not a packet capture ({what})", path.display())]
+    NotACapture {
+        /// The file.
+        path: PathBuf,
+        /// What it looks like instead.
+        what: String,
+    },
+}

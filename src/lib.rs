@@ -1,0 +1,15 @@
+//! Looks at a packet capture and says why a Remote Desktop connection failed, who ended it, and what to do.
+//!
+//! Bytes travel one way, and the modules stand in the order in which they travel:
+//!
+//! 1. [`capture`]: bytes in, [`capture::Frame`] out (files, pipes, live interfaces)
+//! 2. [`packet`]: one frame in, one [`packet::Packet`] out; stateless
+//! 3. [`protocol`] and [`codes`]: a shelf of pure parsers and the dictionary of numbers
+//!
+//! A module imports only what stands above it in this list; a test reads the sources and holds them to it.
+
+#![deny(unsafe_code)]
+
+pub mod capture;
+pub mod packet;
+pub mod protocol;

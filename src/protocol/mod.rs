@@ -1,0 +1,23 @@
+//! Stream bytes in, messages out: a shelf of pure parsers that import nothing of ours.
+
+/// The outcome of looking for one message at the start of `bytes`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parsed<T> {
+    /// A message, and how many bytes it took.
+    Done(T, usize),
+    /// The bytes are a correct beginning; more are needed. Never returned for a complete message.
+    More,
+    /// The bytes belong to another protocol.
+    NotMine,
+    /// The bytes belong to this protocol and break its rules.
+    Malformed(Flaw),
+}
+
+/// A broken rule, with the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// Offset from the start of the message.
+    pub at: usize,
+    /// Which rule.
+    pub why: &'static str,
+}
