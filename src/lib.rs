@@ -4,7 +4,10 @@
 //!
 //! 1. [`capture`]: bytes in, [`capture::Frame`] out (files, pipes, live interfaces)
 //! 2. [`packet`]: one frame in, one [`packet::Packet`] out; stateless
-//! 3. [`protocol`] and [`codes`]: a shelf of pure parsers and the dictionary of numbers
+//! 3. [`protocol`] and `codes`: a shelf of pure parsers and the dictionary of numbers
+//! 4. [`transcript`]: what was said, by whom, in which frames
+//! 5. [`diagnosis`]: the verdict
+//! 6. [`report`]: text, JSON and the other formats
 //!
 //! A module imports only what stands above it in this list; a test reads the sources and holds them to it.
 
@@ -13,3 +16,7 @@
 pub mod capture;
 pub mod packet;
 pub mod protocol;
+pub mod transcript;
+pub mod diagnosis;
+pub mod report;
+mod words;

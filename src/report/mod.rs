@@ -1,0 +1,5 @@
+//! Verdicts in, bytes out: the report as data and one renderer per format.
+
+pub mod model;
+
+pub use model::Report;
