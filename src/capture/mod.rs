@@ -3,6 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
+mod options;
+
+pub use options::{OptionList, PacketOptions};
+
 /// The number of a frame in its source, counted from 1 over all packets of all interfaces, as Wireshark counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub struct FrameNo(pub u64);
@@ -108,6 +112,8 @@ pub struct Frame<'a> {
     pub wire_len: u32,
     /// Inbound or outbound, where the format says so (pcapng `epb_flags`).
     pub direction: Option<Direction>,
+    /// The pcapng options of the packet (comments, flags, drop count) as they stand in the file; empty elsewhere.
+    pub options: PacketOptions<'a>,
 }
 
 /// What a source yields: mostly frames, now and then something that is not a packet.
@@ -151,21 +157,66 @@ pub struct SourceSummary {
     pub first: Option<Timestamp>,
     /// See `first`.
     pub last: Option<Timestamp>,
-    /// Names of interfaces by index, where the format has them.
+    /// What the file says of each section: one for most files, several where pcapng files were joined, none for pcap.
+    pub sections: Vec<SectionSummary>,
+    /// The interfaces by index, over all sections.
     pub interfaces: Vec<InterfaceSummary>,
     /// What was damaged, cut or dropped.
     pub shortfalls: Vec<Shortfall>,
 }
 
+/// One section of a pcapng file (Section Header Block, draft-ietf-opsawg-pcapng section 4.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SectionSummary {
+    /// The hardware that captured.
+    pub hardware: Option<String>,
+    /// The operating system that captured.
+    pub os: Option<String>,
+    /// The application that wrote the section.
+    pub application: Option<String>,
+    /// Comments on the section.
+    pub comments: Vec<String>,
+}
+
 /// One interface of a source.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceSummary {
-    /// The name or description in the file.
+    /// The name in the file.
     pub name: Option<String>,
+    /// The description in the file.
+    pub description: Option<String>,
+    /// The capture filter in words, where the file has one.
+    pub filter: Option<String>,
+    /// Comments on the interface.
+    pub comments: Vec<String>,
+    /// The link-layer type of its packets.
+    pub link: LinkType,
+    /// The unit in which the file counts time on this interface.
+    pub resolution: Resolution,
     /// The snap length in bytes; 0 for none.
     pub snaplen: u32,
     /// Packets that the capture dropped on this interface, where it counted them.
     pub dropped: Option<u64>,
+}
+
+/// The unit of a timestamp in a file, as pcapng's `if_tsresol` writes it (draft-ietf-opsawg-pcapng section 4.2):
+/// 10^-n seconds, or 2^-n where the top bit is set. [`Timestamp`] keeps nanoseconds; what is finer is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resolution(pub u8);
+
+impl Resolution {
+    /// Milliseconds.
+    pub const MILLIS: Resolution = Resolution(3);
+    /// Microseconds, which is also what a pcapng interface has that does not state its resolution.
+    pub const MICROS: Resolution = Resolution(6);
+    /// Nanoseconds.
+    pub const NANOS: Resolution = Resolution(9);
+}
+
+impl Default for Resolution {
+    fn default() -> Self {
+        Resolution::MICROS
+    }
 }
 
 /// Something of a source that could not be read, with the place.
