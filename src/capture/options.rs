@@ -37,9 +37,7 @@ impl<'a> OptionList<'a> {
 
     /// The value of the first option with this code.
     pub fn value(self, code: u16) -> Option<&'a [u8]> {
-        self.into_iter()
-            .find(|option| option.0 == code)
-            .map(|option| option.1)
+        self.into_iter().find(|option| option.0 == code).map(|option| option.1)
     }
 
     /// The first option with this code as a 16-bit number.
@@ -86,9 +84,7 @@ impl<'a> OptionList<'a> {
 }
 
 fn lossy(value: &[u8]) -> String {
-    String::from_utf8_lossy(value)
-        .trim_end_matches('\0')
-        .to_owned()
+    String::from_utf8_lossy(value).trim_end_matches('\0').to_owned()
 }
 
 impl<'a> IntoIterator for OptionList<'a> {
@@ -163,12 +159,8 @@ mod tests {
 
     #[test]
     fn options_of_both_byte_orders() {
-        let little = [
-            1, 0, 3, 0, b'a', b'b', b'c', 0, 2, 0, 4, 0, 2, 0, 0, 0, 0, 0, 0, 0,
-        ];
-        let big = [
-            0, 1, 0, 3, b'a', b'b', b'c', 0, 0, 2, 0, 4, 0, 0, 0, 2, 0, 0, 0, 0,
-        ];
+        let little = [1, 0, 3, 0, b'a', b'b', b'c', 0, 2, 0, 4, 0, 2, 0, 0, 0, 0, 0, 0, 0];
+        let big = [0, 1, 0, 3, b'a', b'b', b'c', 0, 0, 2, 0, 4, 0, 0, 0, 2, 0, 0, 0, 0];
         for options in [OptionList::new(&little, false), OptionList::new(&big, true)] {
             let packet = PacketOptions(options);
             assert_eq!(packet.comments().collect::<Vec<_>>(), ["abc"]);
@@ -180,22 +172,14 @@ mod tests {
     #[test]
     fn several_comments_keep_their_order() {
         let bytes = [1, 0, 1, 0, b'x', 0, 0, 0, 1, 0, 1, 0, b'y', 0, 0, 0];
-        assert_eq!(
-            OptionList::new(&bytes, false)
-                .comments()
-                .collect::<Vec<_>>(),
-            ["x", "y"]
-        );
+        assert_eq!(OptionList::new(&bytes, false).comments().collect::<Vec<_>>(), ["x", "y"]);
     }
 
     #[test]
     fn an_option_longer_than_its_block_ends_the_list() {
         let bytes = [1, 0, 1, 0, b'x', 0, 0, 0, 1, 0, 200, 0, b'y'];
         assert_eq!(OptionList::new(&bytes, false).into_iter().count(), 1);
-        assert_eq!(
-            OptionList::new(&bytes[..6], false).value(COMMENT),
-            Some(&b"x"[..])
-        );
+        assert_eq!(OptionList::new(&bytes[..6], false).value(COMMENT), Some(&b"x"[..]));
         assert_eq!(OptionList::new(&bytes[..3], false).into_iter().count(), 0);
     }
 }
