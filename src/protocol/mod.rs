@@ -1,5 +1,10 @@
 //! Stream bytes in, messages out: a shelf of pure parsers that import nothing of ours.
 
+mod bytes;
+mod open;
+pub mod tpkt;
+pub mod x224;
+
 /// The outcome of looking for one message at the start of `bytes`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed<T> {
