@@ -1,4 +1,4 @@
-//! A cursor over bytes that answers `None` where they end, and the text encodings of the RDP family.
+//! A cursor over bytes that answers `None` where they end, and text of an unstated encoding.
 
 /// Reads numbers and slices from the front of a byte slice; every read that does not fit is `None` and moves nothing.
 #[derive(Clone, Debug)]
@@ -13,21 +13,9 @@ impl<'a> Reader<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// How many bytes were read.
-    pub(crate) const fn position(&self) -> usize {
-        self.at
-    }
-
     /// The bytes that were not read.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
-    }
-
-    /// The next `count` bytes.
-    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let taken = self.rest().get(..count)?;
-        self.at += count;
-        Some(taken)
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
@@ -57,32 +45,15 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// UTF-16LE text up to the first NUL; a lone surrogate or an odd last byte becomes U+FFFD.
-pub(crate) fn utf16(bytes: &[u8]) -> String {
-    let pairs = bytes.chunks(2).map(|pair| match pair {
-        [low, high] => u16::from_le_bytes([*low, *high]),
-        _ => 0xFFFD,
-    });
-    char::decode_utf16(pairs.take_while(|unit| *unit != 0))
-        .map(|decoded| decoded.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .collect()
-}
-
 /// Text of an unstated 8-bit encoding: UTF-8 where it is valid, else byte for byte as Latin-1, so that nothing is lost.
 pub(crate) fn narrow(bytes: &[u8]) -> String {
-    core::str::from_utf8(bytes).map_or_else(
-        |_| bytes.iter().map(|byte| char::from(*byte)).collect(),
-        str::to_owned,
-    )
+    core::str::from_utf8(bytes).map_or_else(|_| bytes.iter().map(|byte| char::from(*byte)).collect(), str::to_owned)
 }
 
 /// The bytes that a test writes in hexadecimal; blanks do not count.
 #[cfg(test)]
 pub(crate) fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text
-        .bytes()
-        .filter(|it| !it.is_ascii_whitespace())
-        .collect();
+    let digits: Vec<u8> = text.bytes().filter(|it| !it.is_ascii_whitespace()).collect();
     assert!(digits.len().is_multiple_of(2), "half a byte");
     digits
         .chunks(2)
@@ -103,15 +74,11 @@ mod tests {
         assert_eq!(reader.u32_le(), None);
         assert_eq!(reader.u16_be(), Some(0x0102));
         assert_eq!(reader.u16_le(), None);
-        assert_eq!(reader.position(), 2);
-        assert_eq!(reader.take(2), None);
         assert_eq!(reader.rest(), [3]);
     }
 
     #[test]
-    fn text_ends_at_nul_and_survives_damage() {
-        assert_eq!(utf16(b"A\0\xE9\0\0\0B\0"), "A\u{e9}");
-        assert_eq!(utf16(&[0x00, 0xD8, 0x41, 0x00, 0x42]), "\u{fffd}A\u{fffd}");
+    fn text_that_is_not_utf8_loses_nothing() {
         assert_eq!(narrow(b"J\xF6rg"), "J\u{f6}rg");
         assert_eq!(narrow("J\u{f6}rg".as_bytes()), "J\u{f6}rg");
     }

@@ -88,9 +88,7 @@ pub fn unit(bytes: &[u8]) -> Parsed<Unit<'_>> {
         return Parsed::NotMine;
     }
     let (start, length) = match *bytes {
-        [_, first, second, ..] if first & 0x80 != 0 => {
-            (3, usize::from(first & 0x7F) << 8 | usize::from(second))
-        }
+        [_, first, second, ..] if first & 0x80 != 0 => (3, usize::from(first & 0x7F) << 8 | usize::from(second)),
         [_, first, ..] if first & 0x80 == 0 => (2, usize::from(first)),
         _ => return Parsed::More,
     };
@@ -111,9 +109,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ERECT_DOMAIN: [u8; 12] = [
-        0x03, 0x00, 0x00, 0x0c, 0x02, 0xf0, 0x80, 0x04, 0x01, 0x00, 0x01, 0x00,
-    ];
+    const ERECT_DOMAIN: [u8; 12] = [0x03, 0x00, 0x00, 0x0c, 0x02, 0xf0, 0x80, 0x04, 0x01, 0x00, 0x01, 0x00];
 
     #[test]
     fn every_cut_of_a_tpkt_asks_for_more() {
@@ -121,10 +117,7 @@ mod tests {
             assert_eq!(parse(&ERECT_DOMAIN[..cut]), Parsed::More, "cut at {cut}");
             assert_eq!(unit(&ERECT_DOMAIN[..cut]), Parsed::More, "cut at {cut}");
         }
-        assert_eq!(
-            parse(&ERECT_DOMAIN),
-            Parsed::Done(&ERECT_DOMAIN[4..], ERECT_DOMAIN.len())
-        );
+        assert_eq!(parse(&ERECT_DOMAIN), Parsed::Done(&ERECT_DOMAIN[4..], ERECT_DOMAIN.len()));
     }
 
     #[test]
@@ -136,10 +129,7 @@ mod tests {
 
     #[test]
     fn a_tpkt_without_room_for_a_tpdu_is_malformed() {
-        assert!(matches!(
-            parse(&[3, 0, 0, 6, 2, 0xF0]),
-            Parsed::Malformed(Flaw { at: 2, .. })
-        ));
+        assert!(matches!(parse(&[3, 0, 0, 6, 2, 0xF0]), Parsed::Malformed(Flaw { at: 2, .. })));
     }
 
     #[test]

@@ -344,10 +344,7 @@ fn variable_part(request: &mut ConnectionRequest, mut rest: &[u8]) {
 
 /// A line of text that ends in CRLF and has no control characters; its bytes beyond ASCII are of an unstated code page.
 fn text_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = bytes
-        .iter()
-        .position(|byte| byte.is_ascii_control())
-        .filter(|end| *end > 0)?;
+    let end = bytes.iter().position(|byte| byte.is_ascii_control()).filter(|end| *end > 0)?;
     let (line, after) = bytes.split_at_checked(end)?;
     Some((line, after.strip_prefix(b"\r\n")?))
 }
@@ -374,10 +371,7 @@ fn msts_address(token: &[u8]) -> Option<SocketAddrV4> {
     let mut fields = core::str::from_utf8(token).ok()?.split('.');
     let address: u32 = fields.next()?.parse().ok()?;
     let port: u16 = fields.next()?.parse().ok()?;
-    Some(SocketAddrV4::new(
-        Ipv4Addr::from(address.to_le_bytes()),
-        port.swap_bytes(),
-    ))
+    Some(SocketAddrV4::new(Ipv4Addr::from(address.to_le_bytes()), port.swap_bytes()))
 }
 
 /// The eight bytes that all three negotiation structures share: type, flags, length 8, value.
@@ -401,9 +395,7 @@ fn answer(rest: &[u8]) -> (Answer, &[u8]) {
             flags: ResponseFlags(flags),
             selected: Protocols(selected),
         },
-        Some((3, _, code)) => Answer::Failure {
-            code: FailureCode(code),
-        },
+        Some((3, _, code)) => Answer::Failure { code: FailureCode(code) },
         _ => return (Answer::Unknown { kind }, rest),
     };
     (answer, reader.rest())

@@ -75,39 +75,23 @@ fn a_restricted_admin_request() {
     ))
     .negotiation
     .expect("negotiation");
-    assert!(
-        negotiation
-            .flags
-            .contains(RequestFlags::RESTRICTED_ADMIN_MODE_REQUIRED)
-    );
+    assert!(negotiation.flags.contains(RequestFlags::RESTRICTED_ADMIN_MODE_REQUIRED));
     assert_eq!(negotiation.protocols, Protocols(0x0A));
 }
 
 #[test]
 fn routing_tokens_and_their_address() {
-    let msts = read_request(&request(
-        b"Cookie: msts=3640205228.15629.0000\r\n\x01\0\x08\0\x03\0\0\0",
-    ));
+    let msts = read_request(&request(b"Cookie: msts=3640205228.15629.0000\r\n\x01\0\x08\0\x03\0\0\0"));
     let token = msts.routing_token.expect("token");
     assert_eq!(token.kind, RoutingTokenKind::Msts);
-    assert_eq!(
-        token.address,
-        Some(SocketAddrV4::new(Ipv4Addr::new(172, 31, 249, 216), 3389))
-    );
-    assert_eq!(
-        msts.negotiation.map(|it| it.protocols),
-        Some(Protocols(0x03))
-    );
+    assert_eq!(token.address, Some(SocketAddrV4::new(Ipv4Addr::new(172, 31, 249, 216), 3389)));
+    assert_eq!(msts.negotiation.map(|it| it.protocols), Some(Protocols(0x03)));
 
     let tsv = read_request(&request(b"tsv://MS Terminal Services Plugin.1.Farm\r\n"));
     let token = tsv.routing_token.expect("token");
     assert_eq!(
         (token.kind, token.text.as_str(), token.address),
-        (
-            RoutingTokenKind::Tsv,
-            "tsv://MS Terminal Services Plugin.1.Farm",
-            None
-        )
+        (RoutingTokenKind::Tsv, "tsv://MS Terminal Services Plugin.1.Farm", None)
     );
 }
 
@@ -143,9 +127,7 @@ fn refusals_known_and_unknown() {
     );
     assert_eq!(
         read_answer("030000130ed0000012340003000800ff000000"),
-        Answer::Failure {
-            code: FailureCode(0xFF)
-        }
+        Answer::Failure { code: FailureCode(0xFF) }
     );
     assert_eq!(
         read_answer("030000130ed000001234000900080005000000"),
@@ -218,14 +200,8 @@ fn lengths_that_contradict_each_other_are_malformed() {
         parse(&hex("0300000b0ad00000123400")),
         Parsed::Malformed(Flaw { at: 4, .. })
     ));
-    assert!(matches!(
-        parse(&hex("0300000905f0802180")),
-        Parsed::Malformed(_)
-    ));
-    assert!(matches!(
-        parse(&hex("0300000705e0000000")),
-        Parsed::Malformed(_)
-    ));
+    assert!(matches!(parse(&hex("0300000905f0802180")), Parsed::Malformed(_)));
+    assert!(matches!(parse(&hex("0300000705e0000000")), Parsed::Malformed(_)));
 }
 
 #[test]
@@ -235,14 +211,8 @@ fn ironrdp_reads_the_same() {
         .expect("decodes")
         .0;
     let ours = read_request(&bytes);
-    assert_eq!(
-        oracle.nego_data,
-        ours.cookie.map(nego::NegoRequestData::cookie)
-    );
-    assert_eq!(
-        Some(oracle.protocol.bits()),
-        ours.negotiation.map(|it| it.protocols.0)
-    );
+    assert_eq!(oracle.nego_data, ours.cookie.map(nego::NegoRequestData::cookie));
+    assert_eq!(Some(oracle.protocol.bits()), ours.negotiation.map(|it| it.protocols.0));
     let oracle = ironrdp_pdu::decode::<X224<nego::ConnectionConfirm>>(&hex(CONFIRM))
         .expect("decodes")
         .0;
