@@ -1,0 +1,233 @@
+"""Scripted RDP peers over real sockets, for events that real RDP software cannot be made to produce.
+
+X.224 is spoken by the specification ([MS-RDPBCGR] 2.2.1.1, 2.2.1.2), TLS by Python's ssl. What
+TLS hides is exchanged as records of the sizes, order and direction that real peers show
+(CredSSP with NTLM, MCS, licensing, activation, session); the content is random.
+"""
+
+import os
+import socket
+import ssl
+import struct
+import threading
+import time
+
+from network import family
+
+PHASES = ("tcp", "x224", "tls", "credssp", "mcs", "licensing", "activation", "session")
+
+# (who speaks, plaintext size) in the order of a Windows session with NLA by NTLM, 7 channels.
+RECORDS = {
+    "credssp": [("C", 57), ("S", 262), ("C", 543), ("S", 59), ("C", 76), ("S", 4)],
+    "mcs": [("C", 462), ("S", 126), ("C", 12), ("C", 8), ("S", 11)]
+    + [("C", 12), ("S", 15)] * 7 + [("C", 433)],
+    "licensing": [("S", 34)],
+    "activation": [("S", 472), ("C", 611), ("C", 36), ("C", 40), ("C", 40), ("S", 36), ("S", 40),
+                   ("S", 40), ("C", 40), ("S", 40)],
+    "session": [("S", 657), ("S", 645), ("S", 1460), ("S", 2210), ("C", 14), ("S", 310), ("C", 9),
+                ("S", 880), ("C", 14), ("C", 11), ("S", 420)],
+}
+SSL, HYBRID, HYBRID_EX = 1, 2, 8
+
+
+def connection_request(protocols=SSL | HYBRID | HYBRID_EX, cookie="labuser"):
+    """X.224 Connection Request with cookie and RDP_NEG_REQ."""
+    body = b"Cookie: mstshash=%s\r\n" % cookie.encode() if cookie else b""
+    body += struct.pack("<BBHI", 1, 0, 8, protocols)
+    return _tpkt(0xE0, 0, body)
+
+
+def connection_confirm(selected=HYBRID_EX, flags=0x1F):
+    """X.224 Connection Confirm with RDP_NEG_RSP, as current Windows servers answer."""
+    return _tpkt(0xD0, 0x1234, struct.pack("<BBHI", 2, flags, 8, selected))
+
+
+def _tpkt(code, source, body):
+    return struct.pack("!BBHBBHHB", 3, 0, 11 + len(body), 6 + len(body), code, 0, source, 0) + body
+
+
+def receive(connection, size):
+    """Exactly `size` bytes, or ConnectionError when the peer is gone before."""
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise ConnectionError("closed by the peer")
+        data += part
+    return data
+
+
+class Side:
+    """One end of the scripted connection."""
+
+    def __init__(self, letter):
+        self.letter = letter
+        self.socket = None
+        self.pause = 0.0  # think time before every record that this side sends
+        self.error = None
+
+    def abort(self):
+        """close() with SO_LINGER 0: the kernel sends RST,ACK."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.socket.close()
+
+    def finish(self):
+        """An orderly end: close_notify where TLS is up, then FIN. Does not wait for the peer."""
+        if isinstance(self.socket, ssl.SSLSocket):
+            self.socket.settimeout(0.2)
+            try:
+                self.socket.unwrap()
+                return
+            except OSError:
+                pass  # the peer has not answered close_notify (yet); FIN follows all the same
+        self.close()
+
+    def close(self):
+        """close() only: FIN, or RST if unread data wait in the socket."""
+        self.socket.close()
+
+    def keepalive(self, idle, interval, count):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in ((socket.TCP_KEEPIDLE, idle), (socket.TCP_KEEPINTVL, interval),
+                              (socket.TCP_KEEPCNT, count)):
+            self.socket.setsockopt(socket.IPPROTO_TCP, option, value)
+
+    def user_timeout(self, seconds):
+        """Give up without a word when sent data stay unacknowledged this long."""
+        self.socket.setsockopt(socket.IPPROTO_TCP, 18, int(seconds * 1000))
+
+
+class Pair:
+    """A scripted client and server. `until(phase)` plays both up to and including that phase.
+
+    Options: `port` (3389), `tls` ("1.2", "1.3"), `selected` (the protocol; SSL skips CredSSP),
+    `name` (SNI and certificate), `at` (node names), `timeout` of every socket operation, `mss`.
+    """
+
+    def __init__(self, lab, version=4, port=3389, tls="1.2", selected=HYBRID_EX, name="host.lab",
+                 at=("client", "server"), timeout=20, mss=None):
+        self.lab, self.tls, self.selected, self.name, self.timeout = lab, tls, selected, name, timeout
+        self.client, self.server = Side("C"), Side("S")
+        self.certificate = lab.certificate(name=name)
+        self.done = []
+        self.sides = (self.client, self.server)
+        here, there = lab.net[at[0]], lab.net[at[1]]
+        self.address = there.address(version)
+        kind = family(self.address)
+        self.listener = there.socket(kind)
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if mss:
+            self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
+        self.listener.bind((self.address, port))
+        self.listener.listen(8)
+        self.port = port
+        self.here, self.kind = here, kind
+
+    def until(self, phase, timeout=None, wait=True):
+        """Play the phases not yet played up to `phase`. True if both sides got through.
+
+        With `wait` False the sides go on in their own threads after `timeout` seconds.
+        """
+        todo = [p for p in PHASES[: PHASES.index(phase) + 1] if p not in self.done]
+        self.done += todo
+        self.threads = [threading.Thread(target=self._guard, args=(side, todo), daemon=True)
+                        for side in self.sides]
+        for thread in self.threads:
+            thread.start()
+        limit = time.monotonic() + (timeout or self.timeout)
+        for thread in self.threads:
+            thread.join(max(0.0, limit - time.monotonic()))
+        alive = any(thread.is_alive() for thread in self.threads)
+        if alive and wait:
+            raise TimeoutError("%s: stuck in %s" % (self.lab.case, todo))
+        return not alive and not self.client.error and not self.server.error
+
+    def _guard(self, side, phases):
+        try:
+            for phase in phases:
+                getattr(self, "_" + phase, self._records)(side, phase)
+        except (OSError, ValueError) as error:
+            side.error = error
+
+    def _tcp(self, side, _):
+        if side is self.client:
+            side.socket = self.here.socket(self.kind)
+            side.socket.settimeout(self.timeout)
+            side.socket.connect((self.address, self.port))
+        else:
+            self.listener.settimeout(self.timeout)
+            side.socket, _ = self.listener.accept()
+        side.socket.settimeout(self.timeout)
+        side.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _x224(self, side, _):
+        request, confirm = connection_request(), connection_confirm(self.selected)
+        time.sleep(side.pause)
+        if side is self.client:
+            side.socket.sendall(request)
+            receive(side.socket, len(confirm))
+        else:
+            receive(side.socket, len(request))
+            time.sleep(side.pause)
+            side.socket.sendall(confirm)
+
+    def _tls(self, side, _):
+        version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[self.tls]
+        if side is self.client:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        else:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*self.certificate)
+        context.minimum_version = context.maximum_version = version
+        time.sleep(side.pause)
+        side.socket = context.wrap_socket(
+            side.socket, server_side=side is self.server, suppress_ragged_eofs=False,
+            server_hostname=self.name if side is self.client else None)
+
+    def _records(self, side, phase):
+        if phase == "credssp" and self.selected == SSL:
+            return
+        self.exchange(side, RECORDS[phase])
+
+    def exchange(self, side, records):
+        """One side's part of a list of (who speaks, size)."""
+        for who, size in records:
+            if who == side.letter:
+                time.sleep(side.pause)
+                side.socket.sendall(os.urandom(size))
+            else:
+                receive(side.socket, size)
+
+    def traffic(self, rounds=3, pause=0.05, records=(("C", 14), ("S", 620), ("S", 210)), timeout=None, wait=True):
+        """Session traffic in both directions; True if it got through."""
+        self.client.error = self.server.error = None
+
+        def part(side):
+            try:
+                for _ in range(rounds):
+                    time.sleep(pause)
+                    self.exchange(side, records)
+            except (OSError, ValueError) as error:
+                side.error = error
+
+        self.threads = [threading.Thread(target=part, args=(side,), daemon=True) for side in self.sides]
+        for thread in self.threads:
+            thread.start()
+        limit = time.monotonic() + (timeout or self.timeout)
+        for thread in self.threads:
+            thread.join(max(0.0, limit - time.monotonic()))
+        alive = any(thread.is_alive() for thread in self.threads)
+        if alive and wait:
+            raise TimeoutError(self.lab.case + ": traffic is stuck")
+        return not alive and not self.client.error and not self.server.error
+
+    def close(self):
+        """Close what is still open (after the captures were stopped)."""
+        self.listener.close()
+        for side in self.sides:
+            if side.socket:
+                try:
+                    side.socket.close()
+                except OSError:
+                    pass

@@ -1,0 +1,1 @@
+"""One module per family of scenes; every module here is loaded by the lab."""
