@@ -57,6 +57,8 @@ pub struct Connection {
     pub server_name: Option<String>,
     /// The user name in the clear (cookie, NTLM), if any.
     pub user: Option<String>,
+    /// What the TLS (or DTLS) handshake on it showed; `None` where there was none.
+    pub tls: Option<TlsFacts>,
     /// Community ID version 1 of the flow; empty for lookups.
     pub community_id: String,
     /// Where the capture was taken, seen from this connection.
@@ -85,6 +87,40 @@ pub struct Connection {
     pub metrics: Metrics,
 }
 
+/// What a TLS or DTLS handshake shows to a bystander.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// The version agreed on, such as `TLS 1.2` or `DTLS 1.2`; the highest one offered where the server never answered.
+    pub version: Option<String>,
+    /// The cipher suite agreed on, by its registered name.
+    pub cipher: Option<String>,
+    /// The server name that the client sent (SNI).
+    pub sni: Option<String>,
+    /// Whether both Finished messages were seen (TLS 1.3: the client's).
+    pub established: bool,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// The server's own certificate, where it crossed in clear (up to TLS 1.2) or was decrypted.
+    pub certificate: Option<CertificateFacts>,
+}
+
+/// The parts of a certificate that a diagnosis turns on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFacts {
+    /// The subject's distinguished name.
+    pub subject: String,
+    /// The issuer's distinguished name.
+    pub issuer: String,
+    /// The names that it is made out to.
+    pub names: Vec<String>,
+    /// The serial number in upper-case hex without separators.
+    pub serial: String,
+    /// Valid from.
+    pub not_before: Timestamp,
+    /// Valid until.
+    pub not_after: Timestamp,
+}
+
 /// Who a step of the timeline is by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaker {
@@ -96,6 +132,18 @@ pub enum Speaker {
     Middlebox(Option<IpAddr>),
     /// Nobody: silence, the end of the capture.
     Nobody,
+}
+
+impl Speaker {
+    /// The speaker in one word, as in `ended_by`.
+    pub fn slug(self) -> &'static str {
+        match self {
+            Speaker::Client => "client",
+            Speaker::Server => "server",
+            Speaker::Middlebox(_) => "middlebox",
+            Speaker::Nobody => "nobody",
+        }
+    }
 }
 
 /// One line of a timeline.
@@ -242,6 +290,22 @@ pub enum Outcome {
 }
 
 impl Report {
+    /// The connection with this number.
+    pub fn connection(&self, id: u32) -> Option<&Connection> {
+        self.connections.iter().find(|connection| connection.id == id)
+    }
+
+    /// The attempt with this number.
+    pub fn attempt(&self, id: u32) -> Option<&Attempt> {
+        self.attempts.iter().find(|attempt| attempt.id == id)
+    }
+
+    /// Seconds from the first packet of `source` to `at`, as Wireshark's time column counts.
+    pub fn seconds_into(&self, source: u32, at: Timestamp) -> f64 {
+        let first = self.sources.get(source as usize).and_then(|source| source.summary.first);
+        at.since(first.unwrap_or(at)).as_secs_f64()
+    }
+
     /// What the exit code says: 0, 1 or 3.
     pub fn outcome(&self) -> Outcome {
         let undecided = |cause: &Cause| matches!(cause.slug, "capture_incomplete" | "no_rdp");
