@@ -15,6 +15,7 @@
 
 pub mod capture;
 pub mod packet;
+pub mod flow;
 pub mod protocol;
 pub mod transcript;
 pub mod diagnosis;

@@ -1,0 +1,68 @@
+//! Packets in, flows out: the only long-lived state. Who talks to whom, in which order, and what each side usually looks like.
+
+pub mod copies;
+pub mod habits;
+pub mod key;
+pub mod seen;
+pub mod side;
+pub mod stream;
+pub mod table;
+pub mod tcp;
+pub mod udp;
+
+pub use habits::{Habits, IpIdGait, SynFacts, Value, Values};
+pub use key::FlowKey;
+pub use seen::{Marks, PacketLog, Seen};
+pub use side::{PerSide, Side};
+pub use stream::Listener;
+pub use table::{Slot, Table};
+pub use tcp::{Connection, Half, Handshake, IcmpSeen, Opening, Reset};
+pub use udp::{Conversation, UdpHalf};
+
+/// Every bound on memory. Whatever a bound costs is counted and printed.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Packets kept from the start of a flow.
+    pub log_head: usize,
+    /// Packets kept from the end of a flow.
+    pub log_tail: usize,
+    /// Bytes of one side that may wait behind a hole.
+    pub out_of_order_bytes: usize,
+    /// Segments of one side that may wait behind a hole.
+    pub out_of_order_segments: usize,
+    /// Connections that could be RDP and are followed at one time.
+    pub connections: usize,
+    /// Flows of which only the first packets are known, kept until their content shows what they are.
+    pub strangers: usize,
+    /// Flows that are known not to be RDP and are passed over.
+    pub dismissed: usize,
+    /// Bytes of a message that is not complete yet.
+    pub message_bytes: usize,
+    /// Moments of a transcript kept from its start.
+    pub moments_head: usize,
+    /// Moments of a transcript kept from its end.
+    pub moments_tail: usize,
+    /// Judged connections kept in full; more are only counted.
+    pub verdicts: usize,
+    /// Lookups (DNS, Kerberos) remembered at one time.
+    pub lookups: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            log_head: 128,
+            log_tail: 128,
+            out_of_order_bytes: 256 * 1024,
+            out_of_order_segments: 64,
+            connections: 16_384,
+            strangers: 8_192,
+            dismissed: 1 << 20,
+            message_bytes: 128 * 1024,
+            moments_head: 256,
+            moments_tail: 64,
+            verdicts: 10_000,
+            lookups: 4_096,
+        }
+    }
+}
