@@ -1,4 +1,4 @@
-//! A cursor over bytes that answers `None` where they end, and text of an unstated encoding.
+//! A cursor over bytes that answers `None` where they end, and the text encodings of the RDP family.
 
 /// Reads numbers and slices from the front of a byte slice; every read that does not fit is `None` and moves nothing.
 #[derive(Clone, Debug)]
@@ -13,12 +13,25 @@ impl<'a> Reader<'a> {
         Self { bytes, at: 0 }
     }
 
+    /// How many bytes were read.
+    pub(crate) const fn position(&self) -> usize {
+        self.at
+    }
+
     /// The bytes that were not read.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+    /// The next `count` bytes.
+    pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let taken = self.rest().get(..count)?;
+        self.at += count;
+        Some(taken)
+    }
+
+    /// The next `N` bytes, by value.
+    pub(crate) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, _) = self.rest().split_first_chunk::<N>()?;
         self.at += N;
         Some(*head)
@@ -43,6 +56,17 @@ impl<'a> Reader<'a> {
     pub(crate) fn u32_le(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
+}
+
+/// UTF-16LE text up to the first NUL; a lone surrogate or an odd last byte becomes U+FFFD.
+pub(crate) fn utf16(bytes: &[u8]) -> String {
+    let pairs = bytes.chunks(2).map(|pair| match pair {
+        [low, high] => u16::from_le_bytes([*low, *high]),
+        _ => 0xFFFD,
+    });
+    char::decode_utf16(pairs.take_while(|unit| *unit != 0))
+        .map(|decoded| decoded.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .collect()
 }
 
 /// Text of an unstated 8-bit encoding: UTF-8 where it is valid, else byte for byte as Latin-1, so that nothing is lost.
@@ -74,11 +98,15 @@ mod tests {
         assert_eq!(reader.u32_le(), None);
         assert_eq!(reader.u16_be(), Some(0x0102));
         assert_eq!(reader.u16_le(), None);
+        assert_eq!(reader.position(), 2);
+        assert_eq!(reader.take(2), None);
         assert_eq!(reader.rest(), [3]);
     }
 
     #[test]
-    fn text_that_is_not_utf8_loses_nothing() {
+    fn text_ends_at_nul_and_survives_damage() {
+        assert_eq!(utf16(b"A\0\xE9\0\0\0B\0"), "A\u{e9}");
+        assert_eq!(utf16(&[0x00, 0xD8, 0x41, 0x00, 0x42]), "\u{fffd}A\u{fffd}");
         assert_eq!(narrow(b"J\xF6rg"), "J\u{f6}rg");
         assert_eq!(narrow("J\u{f6}rg".as_bytes()), "J\u{f6}rg");
     }

@@ -1,7 +1,13 @@
 //! Stream bytes in, messages out: a shelf of pure parsers that import nothing of ours.
+//!
+//! What reads from a stream gives [`Parsed`]; what reads a unit whose end is already known gives a `Result` with a [`Flaw`].
 
+mod ber;
 mod bytes;
+pub mod gcc;
+pub mod mcs;
 mod open;
+pub mod preamble;
 pub mod tpkt;
 pub mod x224;
 
