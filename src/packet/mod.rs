@@ -1,11 +1,26 @@
 //! One [`Frame`](crate::capture::Frame) in, one [`Packet`] out: stateless decoding of link, tunnel, network and transport headers.
 
+mod bytes;
+pub mod checksum;
+mod decode;
+pub mod fast;
+pub mod fragments;
+mod icmp;
+mod identity;
+mod ip;
+mod link;
+mod transport;
+mod tunnel;
+
 use std::net::{IpAddr, SocketAddr};
+
+pub use decode::{decode, decode_checked};
+pub use identity::identity;
 
 use crate::capture::{Direction, FrameNo, Timestamp};
 
 /// A decoded frame; a view into the frame's bytes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
     /// The frame's number.
     pub no: FrameNo,
@@ -92,7 +107,7 @@ pub struct IpFacts {
 }
 
 /// What an IP packet carries.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body<'a> {
     /// A TCP segment.
     Tcp(Segment<'a>),
@@ -100,6 +115,8 @@ pub enum Body<'a> {
     Udp(Datagram<'a>),
     /// An ICMP or ICMPv6 message.
     Icmp(IcmpMessage),
+    /// A piece of a fragmented datagram; [`fragments::Reassembler`] puts them together.
+    Fragment(Piece<'a>),
     /// Another IP protocol, by number.
     Other(u8),
 }
@@ -135,7 +152,7 @@ impl TcpFlags {
 }
 
 /// A TCP segment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment<'a> {
     /// Source port.
     pub src_port: u16,
@@ -177,7 +194,7 @@ pub struct TcpOptions {
 }
 
 /// A UDP datagram.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
     /// Source port.
     pub src_port: u16,
@@ -186,6 +203,23 @@ pub struct Datagram<'a> {
     /// The captured payload.
     pub payload: &'a [u8],
     /// The payload's length on the wire.
+    pub payload_len: u32,
+}
+
+/// One fragment of an IP datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece<'a> {
+    /// The IP protocol of the whole datagram (in IPv6: the next header after the fragment header).
+    pub protocol: u8,
+    /// Identification: 16 bits in IPv4, 32 in IPv6.
+    pub id: u32,
+    /// The offset of the first byte in the whole datagram's payload, in bytes.
+    pub offset: u32,
+    /// Whether more fragments follow.
+    pub more: bool,
+    /// The captured bytes.
+    pub payload: &'a [u8],
+    /// Their length on the wire.
     pub payload_len: u32,
 }
 
@@ -244,3 +278,6 @@ pub enum CutReason {
     /// A link type, EtherType or protocol that is not decoded.
     Unsupported,
 }
+
+#[cfg(test)]
+mod tests;
