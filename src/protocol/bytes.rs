@@ -23,6 +23,11 @@ impl<'a> Reader<'a> {
         self.bytes.get(self.at..).unwrap_or_default()
     }
 
+    /// Whether every byte was read.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.at >= self.bytes.len()
+    }
+
     /// The next `count` bytes.
     pub(crate) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let taken = self.rest().get(..count)?;
@@ -52,10 +57,52 @@ impl<'a> Reader<'a> {
         self.array().map(u16::from_be_bytes)
     }
 
+    /// Three bytes, most significant first.
+    pub(crate) fn u24_be(&mut self) -> Option<u32> {
+        self.array().map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]))
+    }
+
+    /// Four bytes, most significant first.
+    pub(crate) fn u32_be(&mut self) -> Option<u32> {
+        self.array().map(u32::from_be_bytes)
+    }
+
     /// Four bytes, least significant first.
     pub(crate) fn u32_le(&mut self) -> Option<u32> {
         self.array().map(u32::from_le_bytes)
     }
+
+    /// A vector with a one-byte length in front.
+    pub(crate) fn vec8(&mut self) -> Option<&'a [u8]> {
+        let mut ahead = self.clone();
+        let count = usize::from(ahead.u8()?);
+        self.take_after(ahead, count)
+    }
+
+    /// A vector with a two-byte length in front, most significant first.
+    pub(crate) fn vec16_be(&mut self) -> Option<&'a [u8]> {
+        let mut ahead = self.clone();
+        let count = usize::from(ahead.u16_be()?);
+        self.take_after(ahead, count)
+    }
+
+    /// A vector with a three-byte length in front, most significant first.
+    pub(crate) fn vec24_be(&mut self) -> Option<&'a [u8]> {
+        let mut ahead = self.clone();
+        let count = ahead.u24_be()? as usize;
+        self.take_after(ahead, count)
+    }
+
+    fn take_after(&mut self, mut ahead: Self, count: usize) -> Option<&'a [u8]> {
+        let taken = ahead.take(count)?;
+        *self = ahead;
+        Some(taken)
+    }
+}
+
+/// The 16-bit numbers in `bytes`, most significant byte first; an odd byte at the end is left out.
+pub(crate) fn u16_list_be(bytes: &[u8]) -> Vec<u16> {
+    bytes.as_chunks().0.iter().map(|pair| u16::from_be_bytes(*pair)).collect()
 }
 
 /// UTF-16LE text up to the first NUL; a lone surrogate or an odd last byte becomes U+FFFD.
@@ -101,6 +148,19 @@ mod tests {
         assert_eq!(reader.position(), 2);
         assert_eq!(reader.take(2), None);
         assert_eq!(reader.rest(), [3]);
+        assert_eq!(reader.vec8(), None);
+        assert_eq!((reader.position(), reader.is_empty()), (2, false));
+    }
+
+    #[test]
+    fn counted_vectors_are_read() {
+        let mut reader = Reader::new(&[1, 7, 0, 1, 8, 0, 0, 1, 9, 0, 2, 5]);
+        assert_eq!(reader.vec8(), Some(&[7][..]));
+        assert_eq!(reader.vec16_be(), Some(&[8][..]));
+        assert_eq!(reader.vec24_be(), Some(&[9][..]));
+        assert_eq!(reader.vec16_be(), None);
+        assert_eq!(reader.u24_be(), Some(0x00_0205));
+        assert_eq!(u16_list_be(&[1, 2, 3]), [0x0102]);
     }
 
     #[test]

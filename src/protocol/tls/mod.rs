@@ -1,0 +1,10 @@
+//! TLS from SSL 3.0 to 1.3: records, handshake, alerts, certificates, sizes, and decryption with a key log.
+
+pub mod alert;
+pub mod certificate;
+pub mod extension;
+pub mod handshake;
+pub mod hello;
+pub mod record;
+pub mod size;
+pub mod suite;
