@@ -1,0 +1,184 @@
+//! The atom of a transcript: at one time, in these frames, one side said this.
+
+use crate::capture::{FrameNo, Timestamp};
+use crate::flow::Side;
+use crate::protocol::Flaw;
+use crate::protocol::tls::alert::Alert;
+use crate::protocol::tls::certificate::Certificate;
+use crate::protocol::tls::handshake::HandshakeType;
+use crate::protocol::tls::hello::{ClientHello, ServerHello};
+use crate::protocol::tls::record::{ContentType, Version};
+use crate::protocol::tls::size::PlaintextLength;
+use crate::protocol::x224;
+
+/// The frames that delivered a message: the one with its first byte and the one with its last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frames {
+    /// The frame with the first byte.
+    pub first: FrameNo,
+    /// The frame with the last byte.
+    pub last: FrameNo,
+}
+
+/// Where in the nesting of protocols something was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Depth(pub u8);
+
+impl Depth {
+    /// On the connection itself, readable by anyone: X.224, TLS records, Standard RDP Security.
+    pub const OUTER: Depth = Depth(0);
+}
+
+/// Something that was said.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    /// When its last byte passed.
+    pub at: Timestamp,
+    /// When its first byte passed.
+    pub began: Timestamp,
+    /// Who said it.
+    pub side: Side,
+    /// In which frames.
+    pub frames: Frames,
+    /// How deep: 0 on the connection itself, 1 inside its TLS, 2 inside a gateway's tunnel, 3 inside the TLS in that tunnel.
+    pub depth: Depth,
+    /// What.
+    pub what: What,
+}
+
+/// What was said.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// X.224 Connection Request.
+    Request(Box<x224::ConnectionRequest>),
+    /// X.224 Connection Confirm.
+    Confirm(Box<x224::ConnectionConfirm>),
+    /// X.224 Disconnect Request, reason.
+    X224Disconnect(u8),
+    /// X.224 Error, reject cause.
+    X224Error(u8),
+    /// TLS ClientHello.
+    ClientHello(Box<ClientHello>),
+    /// TLS ServerHello or HelloRetryRequest.
+    ServerHello(Box<ServerHello>),
+    /// A certificate chain, leaf first.
+    Certificates(Vec<Certificate>),
+    /// Another handshake message in clear.
+    Handshake(HandshakeType),
+    /// ChangeCipherSpec.
+    ChangeCipherSpec,
+    /// An alert in clear.
+    Alert(Alert),
+    /// A sealed TLS record.
+    Sealed(Sealed),
+    /// Bytes that are neither RDP nor TLS; what they look like.
+    Foreign(Foreign),
+    /// Bytes that the capture lost or cut.
+    Gap(u32),
+    /// A message that breaks its protocol's rules.
+    Malformed(&'static str, Flaw),
+}
+
+/// A TLS record whose content is hidden.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sealed {
+    /// The content type in the record header.
+    pub content_type: ContentType,
+    /// The record's length without its header.
+    pub length: u16,
+    /// How long the plaintext is, where version and suite are known.
+    pub plain: Option<PlaintextLength>,
+    /// What it is taken for.
+    pub kind: SealedKind,
+}
+
+/// What a sealed record is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SealedKind {
+    /// The Finished message of this side.
+    Finished,
+    /// Another handshake message under encryption: TLS 1.3 server flight, client certificate, session ticket, renegotiation.
+    Handshake,
+    /// An alert that the record type gives away.
+    AlertStated,
+    /// An alert that only its size gives away (TLS 1.3).
+    AlertBySize,
+    /// Application data.
+    Application,
+}
+
+/// Bytes of another protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// What they look like, such as `SSH`; `None` for nothing known.
+    pub looks_like: Option<&'static str>,
+    /// The first bytes, at most 32.
+    pub start: Vec<u8>,
+    /// How many bytes followed in all.
+    pub bytes: u64,
+}
+
+/// The first and the last moments of a connection; those between are counted.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    head: Vec<Moment>,
+    tail: std::collections::VecDeque<Moment>,
+    head_max: usize,
+    tail_max: usize,
+    forgotten: u64,
+}
+
+impl Moments {
+    /// A container for `head_max` first and `tail_max` last moments.
+    pub fn new(head_max: usize, tail_max: usize) -> Moments {
+        Moments { head: Vec::new(), tail: std::collections::VecDeque::new(), head_max, tail_max, forgotten: 0 }
+    }
+
+    /// Adds a moment.
+    pub fn push(&mut self, moment: Moment) {
+        if self.head.len() < self.head_max {
+            self.head.push(moment);
+            return;
+        }
+        if self.tail.len() >= self.tail_max && self.tail.pop_front().is_some() {
+            self.forgotten += 1;
+        }
+        self.tail.push_back(moment);
+    }
+
+    /// What is remembered, in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Moment> + Clone {
+        self.head.iter().chain(self.tail.iter())
+    }
+
+    /// How many moments of the middle were forgotten.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    /// The last moment.
+    pub fn last(&self) -> Option<&Moment> {
+        self.tail.back().or(self.head.last())
+    }
+
+    /// Changes the last moment, if it is this kind of thing.
+    pub(super) fn last_mut(&mut self) -> Option<&mut Moment> {
+        self.tail.back_mut().or(self.head.last_mut())
+    }
+
+    /// Whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        self.head.is_empty()
+    }
+}
+
+/// What TLS agreed on, as far as it was seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Agreed {
+    /// The version of the ServerHello.
+    pub version: Option<Version>,
+    /// The cipher suite of the ServerHello.
+    pub suite: Option<u16>,
+    /// Whether MAC follows encryption (RFC 7366).
+    pub encrypt_then_mac: bool,
+}
