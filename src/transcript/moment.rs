@@ -9,6 +9,9 @@ use crate::protocol::tls::handshake::HandshakeType;
 use crate::protocol::tls::hello::{ClientHello, ServerHello};
 use crate::protocol::tls::record::{ContentType, Version};
 use crate::protocol::tls::size::PlaintextLength;
+use crate::protocol::gcc;
+use crate::protocol::mcs::{McsResult, Reason};
+use crate::protocol::preamble::Preamble;
 use crate::protocol::x224;
 
 /// The frames that delivered a message: the one with its first byte and the one with its last.
@@ -49,6 +52,8 @@ pub struct Moment {
 /// What was said.
 #[derive(Clone, Debug)]
 pub enum What {
+    /// What stood before the first TPKT: a PROXY header or a preconnection blob.
+    Preamble(Preamble),
     /// X.224 Connection Request.
     Request(Box<x224::ConnectionRequest>),
     /// X.224 Connection Confirm.
@@ -71,6 +76,41 @@ pub enum What {
     Alert(Alert),
     /// A sealed TLS record.
     Sealed(Sealed),
+    /// MCS Connect-Initial with the client's GCC data, where they could be read.
+    ConnectInitial(Option<Box<gcc::ClientData>>),
+    /// MCS Connect-Response.
+    ConnectResponse {
+        /// The result.
+        result: McsResult,
+        /// The server's GCC data, where they could be read.
+        data: Option<Box<gcc::ServerData>>,
+    },
+    /// MCS ErectDomainRequest.
+    ErectDomain,
+    /// MCS AttachUserRequest.
+    AttachUser,
+    /// MCS AttachUserConfirm.
+    AttachUserConfirm(McsResult),
+    /// MCS ChannelJoinRequest for this channel.
+    Join(u16),
+    /// MCS ChannelJoinConfirm.
+    JoinConfirm {
+        /// The channel that was asked for.
+        channel: u16,
+        /// The result.
+        result: McsResult,
+    },
+    /// MCS DisconnectProviderUltimatum.
+    Ultimatum(Reason),
+    /// Data on an MCS channel whose content is not read further: its length.
+    ChannelData {
+        /// The channel.
+        channel: u16,
+        /// The length of the payload in bytes.
+        length: usize,
+    },
+    /// A fast-path input or update: its length.
+    FastPath(usize),
     /// Bytes that are neither RDP nor TLS; what they look like.
     Foreign(Foreign),
     /// Bytes that the capture lost or cut.
@@ -114,8 +154,6 @@ pub struct Foreign {
     pub looks_like: Option<&'static str>,
     /// The first bytes, at most 32.
     pub start: Vec<u8>,
-    /// How many bytes followed in all.
-    pub bytes: u64,
 }
 
 /// The first and the last moments of a connection; those between are counted.
@@ -159,11 +197,6 @@ impl Moments {
     /// The last moment.
     pub fn last(&self) -> Option<&Moment> {
         self.tail.back().or(self.head.last())
-    }
-
-    /// Changes the last moment, if it is this kind of thing.
-    pub(super) fn last_mut(&mut self) -> Option<&mut Moment> {
-        self.tail.back_mut().or(self.head.last_mut())
     }
 
     /// Whether nothing was said.

@@ -1,0 +1,393 @@
+//! Listens to the bytes of one connection and writes down what is said. Whatever stands next is asked of the bytes, not of a state
+//! machine, so that captures that start in the middle and switches from TPKT to TLS need no special case.
+
+use crate::flow::stream::Listener;
+use crate::flow::{Limits, PerSide, Seen, Side};
+use crate::protocol::tls::record::{self, ContentType, RecordHeader};
+use crate::protocol::x224::{self, Tpdu};
+use crate::protocol::{Parsed, gcc, mcs, preamble, tpkt};
+use crate::transcript::inbox::{Inbox, Stamp};
+use crate::transcript::moment::{Depth, Foreign, Frames, Moment, Moments, What};
+use crate::transcript::tls::Tls;
+
+/// How many bytes of a foreign protocol are kept.
+const FOREIGN_START: usize = 32;
+
+/// Writes the transcript of one connection.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    layer: Layer,
+    moments: Moments,
+}
+
+impl Recorder {
+    /// A recorder of a connection whose start was seen, or not (`midstream`).
+    pub fn new(limits: &Limits, midstream: bool) -> Recorder {
+        Recorder { layer: Layer::new(Depth::OUTER, limits, midstream), moments: Moments::new(limits.moments_head, limits.moments_tail) }
+    }
+
+    /// What was said so far.
+    pub fn moments(&self) -> &Moments {
+        &self.moments
+    }
+
+    /// What was said, at the end.
+    pub fn into_moments(self) -> Moments {
+        self.moments
+    }
+}
+
+impl Listener for Recorder {
+    fn bytes(&mut self, side: Side, bytes: &[u8], seen: &Seen) {
+        self.layer.bytes(side, bytes, Stamp::from(seen), &mut self.moments);
+    }
+
+    fn gap(&mut self, side: Side, missing: u32, seen: &Seen) {
+        self.layer.gap(side, missing, Stamp::from(seen), &mut self.moments);
+    }
+}
+
+/// What reading at the front of the bytes led to.
+enum Step {
+    /// So many bytes are done with.
+    Used(usize),
+    /// A TLS record whose content is not wanted: its header was read, the rest passes by.
+    Pass(RecordHeader),
+    /// More bytes are needed.
+    More,
+    /// Nothing that is understood.
+    Stray,
+}
+
+/// One protocol stack: TPKT or TLS records, and later what is inside them.
+#[derive(Clone, Debug)]
+struct Layer {
+    depth: Depth,
+    message_bytes: usize,
+    inbox: PerSide<Inbox>,
+    /// The record that passes by, and the frame of its first byte.
+    passing: PerSide<Option<(RecordHeader, Stamp)>>,
+    /// Whether this side's bytes have to be found again after a hole or a start in the middle.
+    lost: PerSide<bool>,
+    /// What this side speaks instead of RDP.
+    foreign: PerSide<bool>,
+    /// Whether RDP (X.224, MCS) was spoken in clear here.
+    rdp: bool,
+    tls: Option<Box<Tls>>,
+}
+
+impl Layer {
+    fn new(depth: Depth, limits: &Limits, midstream: bool) -> Layer {
+        Layer {
+            depth,
+            message_bytes: limits.message_bytes,
+            inbox: PerSide::default(),
+            passing: PerSide::default(),
+            lost: PerSide { client: midstream, server: midstream },
+            foreign: PerSide::default(),
+            rdp: false,
+            tls: None,
+        }
+    }
+
+    fn bytes(&mut self, side: Side, bytes: &[u8], stamp: Stamp, moments: &mut Moments) {
+        let mut rest = bytes;
+        if self.inbox[side].skip > 0 {
+            let passed = self.inbox[side].skip.min(rest.len());
+            self.inbox[side].skip -= passed;
+            rest = rest.get(passed..).unwrap_or_default();
+            if self.inbox[side].skip > 0 {
+                return;
+            }
+            self.passed(side, stamp, moments);
+        }
+        if rest.is_empty() {
+            return;
+        }
+        if self.foreign[side] {
+            return;
+        }
+        if self.inbox[side].is_empty() {
+            let used = self.read_all(side, rest, stamp, stamp, moments);
+            if let Some(left) = rest.get(used..)
+                && !left.is_empty()
+            {
+                self.inbox[side].push(left, stamp);
+            }
+        } else {
+            self.inbox[side].push(rest, stamp);
+            self.drain(side, stamp, moments);
+        }
+        if self.inbox[side].bytes().len() > self.message_bytes {
+            self.inbox[side].clear();
+            self.lost[side] = true;
+        }
+    }
+
+    fn drain(&mut self, side: Side, stamp: Stamp, moments: &mut Moments) {
+        loop {
+            let mut inbox = std::mem::take(&mut self.inbox[side]);
+            let first = inbox.first().unwrap_or(stamp);
+            let step = if inbox.is_empty() { Step::More } else { self.read(side, inbox.bytes(), first, stamp, moments) };
+            let (used, go_on) = self.take(side, step, inbox.bytes().len(), first, stamp, moments);
+            let skip = self.inbox[side].skip;
+            inbox.consume(used);
+            inbox.skip = skip;
+            self.inbox[side] = inbox;
+            if !go_on {
+                return;
+            }
+        }
+    }
+
+    /// Reads messages off the front of bytes of one frame; returns how many bytes are done with.
+    fn read_all(&mut self, side: Side, bytes: &[u8], first: Stamp, last: Stamp, moments: &mut Moments) -> usize {
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..)
+            && !rest.is_empty()
+        {
+            let step = self.read(side, rest, first, last, moments);
+            let (used, go_on) = self.take(side, step, rest.len(), first, last, moments);
+            at += used;
+            if !go_on {
+                break;
+            }
+        }
+        at.min(bytes.len())
+    }
+
+    /// Turns a step into the number of bytes that are done with, and whether there may be more to read.
+    fn take(&mut self, side: Side, step: Step, available: usize, first: Stamp, last: Stamp, moments: &mut Moments) -> (usize, bool) {
+        match step {
+            Step::Used(n) => (n, n > 0),
+            Step::More => (0, false),
+            Step::Stray => (available, false),
+            Step::Pass(header) => {
+                let whole = record::HEADER_LEN + usize::from(header.length);
+                self.passing[side] = Some((header, first));
+                if whole <= available {
+                    self.passed(side, last, moments);
+                    (whole, true)
+                } else {
+                    self.inbox[side].skip = whole - available;
+                    (available, false)
+                }
+            }
+        }
+    }
+
+    fn passed(&mut self, side: Side, last: Stamp, moments: &mut Moments) {
+        if let (Some((header, first)), Some(tls)) = (self.passing[side].take(), &mut self.tls) {
+            let sealed = tls.sealed_record(side, header);
+            self.say(side, first, last, What::Sealed(sealed), moments);
+        }
+    }
+
+    fn say(&self, side: Side, first: Stamp, last: Stamp, what: What, moments: &mut Moments) {
+        moments.push(Moment {
+            at: last.at,
+            began: first.at,
+            side,
+            frames: Frames { first: first.no, last: last.no },
+            depth: self.depth,
+            what,
+        });
+    }
+
+    fn gap(&mut self, side: Side, missing: u32, stamp: Stamp, moments: &mut Moments) {
+        let missing_bytes = missing as usize;
+        if self.inbox[side].skip > missing_bytes {
+            self.inbox[side].skip -= missing_bytes;
+            return;
+        }
+        if self.inbox[side].skip == missing_bytes && missing_bytes > 0 {
+            self.inbox[side].skip = 0;
+            self.passed(side, stamp, moments);
+            return;
+        }
+        self.salvage(side, missing_bytes, stamp, moments);
+        self.say(side, stamp, stamp, What::Gap(missing), moments);
+    }
+
+    /// A message is torn by a hole. The front of a handshake record is read as far as it goes, and where the hole ends inside the
+    /// record the reading stays in step.
+    fn salvage(&mut self, side: Side, missing: usize, stamp: Stamp, moments: &mut Moments) {
+        let inbox = std::mem::take(&mut self.inbox[side]);
+        let first = inbox.first().unwrap_or(stamp);
+        let torn = match record::header(inbox.bytes()) {
+            Parsed::Done(header, used) => Some((header, used)),
+            _ => None,
+        };
+        self.lost[side] = true;
+        self.passing[side] = None;
+        if let Some((header, used)) = torn
+            && let Some(fragment) = inbox.bytes().get(used..)
+        {
+            let left = usize::from(header.length).saturating_sub(fragment.len());
+            if header.content_type == ContentType::HANDSHAKE && !self.tls.get_or_insert_default().is_sealed(side, header) {
+                let said = self.tls.get_or_insert_default().clear(side, header, fragment, first);
+                for (began, what) in said {
+                    self.say(side, began, stamp, what, moments);
+                }
+            }
+            if missing <= left {
+                self.inbox[side].skip = left - missing;
+                self.lost[side] = false;
+            }
+        }
+        if let Some(tls) = &mut self.tls {
+            tls.gap(side);
+        }
+    }
+
+    fn read(&mut self, side: Side, bytes: &[u8], first: Stamp, last: Stamp, moments: &mut Moments) -> Step {
+        if self.lost[side] {
+            if !begins_plausibly(bytes) {
+                return Step::Stray;
+            }
+            self.lost[side] = false;
+        }
+        match record::header(bytes) {
+            Parsed::Done(header, _) => return self.read_record(side, header, bytes, first, last, moments),
+            Parsed::More => return Step::More,
+            Parsed::NotMine | Parsed::Malformed(_) => {}
+        }
+        if let Parsed::Done(hello, used) = record::sslv2_client_hello(bytes)
+            && self.tls.is_none()
+            && side == Side::Client
+        {
+            self.tls = Some(Box::default());
+            self.say(side, first, last, What::ClientHello(Box::new(hello)), moments);
+            return Step::Used(used);
+        }
+        if self.tls.is_some() {
+            // After TLS began only TLS can follow: what does not look like it is out of step.
+            self.lost[side] = true;
+            return Step::Stray;
+        }
+        match x224::parse(bytes) {
+            Parsed::Done(tpdu, used) => {
+                self.rdp = true;
+                self.tpdu(side, &tpdu, first, last, moments);
+                Step::Used(used)
+            }
+            Parsed::More => Step::More,
+            Parsed::Malformed(flaw) => {
+                self.say(side, first, last, What::Malformed("X.224", flaw), moments);
+                self.lost[side] = true;
+                Step::Stray
+            }
+            Parsed::NotMine => self.other(side, bytes, first, last, moments),
+        }
+    }
+
+    /// Neither TLS nor X.224: fast-path PDUs of Standard RDP Security, a preamble, or another protocol.
+    fn other(&mut self, side: Side, bytes: &[u8], first: Stamp, last: Stamp, moments: &mut Moments) -> Step {
+        if self.rdp {
+            return match tpkt::unit(bytes) {
+                Parsed::Done(_, used) => {
+                    self.say(side, first, last, What::FastPath(used), moments);
+                    Step::Used(used)
+                }
+                Parsed::More => Step::More,
+                Parsed::NotMine | Parsed::Malformed(_) => {
+                    self.lost[side] = true;
+                    Step::Stray
+                }
+            };
+        }
+        if side == Side::Client {
+            match preamble::parse(bytes) {
+                Parsed::Done(preamble, used) => {
+                    self.say(side, first, last, What::Preamble(preamble), moments);
+                    return Step::Used(used);
+                }
+                Parsed::More => return Step::More,
+                Parsed::NotMine | Parsed::Malformed(_) => {}
+            }
+        }
+        self.foreign[side] = true;
+        let start = bytes.get(..FOREIGN_START).unwrap_or(bytes).to_vec();
+        let looks_like = looks_like(bytes);
+        self.say(side, first, last, What::Foreign(Foreign { looks_like, start }), moments);
+        Step::Stray
+    }
+
+    fn read_record(
+        &mut self,
+        side: Side,
+        header: RecordHeader,
+        bytes: &[u8],
+        first: Stamp,
+        last: Stamp,
+        moments: &mut Moments,
+    ) -> Step {
+        let tls = self.tls.get_or_insert_default();
+        if tls.is_sealed(side, header) {
+            return Step::Pass(header);
+        }
+        let end = record::HEADER_LEN + usize::from(header.length);
+        let Some(fragment) = bytes.get(record::HEADER_LEN..end) else { return Step::More };
+        let said = tls.clear(side, header, fragment, first);
+        for (began, what) in said {
+            self.say(side, began, last, what, moments);
+        }
+        Step::Used(end)
+    }
+
+    fn tpdu(&mut self, side: Side, tpdu: &Tpdu<'_>, first: Stamp, last: Stamp, moments: &mut Moments) {
+        let what = match tpdu {
+            Tpdu::ConnectionRequest(request) => What::Request(Box::new(request.clone())),
+            Tpdu::ConnectionConfirm(confirm) => What::Confirm(Box::new(confirm.clone())),
+            Tpdu::DisconnectRequest(request) => What::X224Disconnect(request.reason),
+            Tpdu::Error(error) => What::X224Error(error.cause),
+            Tpdu::Data(data) => match mcs::parse(data.payload) {
+                Ok(pdu) => mcs_says(&pdu),
+                Err(flaw) => What::Malformed("MCS", flaw),
+            },
+        };
+        self.say(side, first, last, what, moments);
+    }
+}
+
+fn mcs_says(pdu: &mcs::Pdu<'_>) -> What {
+    match pdu {
+        mcs::Pdu::ConnectInitial { user_data } => What::ConnectInitial(gcc::client(user_data).ok().map(Box::new)),
+        mcs::Pdu::ConnectResponse { result, user_data, .. } => {
+            What::ConnectResponse { result: *result, data: gcc::server(user_data).ok().map(Box::new) }
+        }
+        mcs::Pdu::ErectDomainRequest => What::ErectDomain,
+        mcs::Pdu::AttachUserRequest => What::AttachUser,
+        mcs::Pdu::AttachUserConfirm { result, .. } => What::AttachUserConfirm(*result),
+        mcs::Pdu::ChannelJoinRequest { channel, .. } => What::Join(*channel),
+        mcs::Pdu::ChannelJoinConfirm { requested, result, .. } => What::JoinConfirm { channel: *requested, result: *result },
+        mcs::Pdu::DisconnectProviderUltimatum { reason } => What::Ultimatum(*reason),
+        mcs::Pdu::SendDataRequest(data) | mcs::Pdu::SendDataIndication(data) => {
+            What::ChannelData { channel: data.channel, length: data.payload.len() }
+        }
+        mcs::Pdu::Other { .. } => What::ChannelData { channel: 0, length: 0 },
+    }
+}
+
+/// Whether bytes in the middle of a stream look like the beginning of a TLS record or of a TPKT.
+fn begins_plausibly(bytes: &[u8]) -> bool {
+    match record::header(bytes) {
+        Parsed::Done(header, _) => header.length > 0,
+        _ => matches!(x224::parse(bytes), Parsed::Done(..) | Parsed::More) && bytes.len() >= 6,
+    }
+}
+
+/// What the first bytes of a stream look like, when they are no RDP.
+fn looks_like(bytes: &[u8]) -> Option<&'static str> {
+    const KNOWN: &[(&[u8], &str)] = &[
+        (b"SSH-", "SSH"),
+        (b"HTTP/", "HTTP"),
+        (b"GET ", "HTTP"),
+        (b"POST ", "HTTP"),
+        (b"220 ", "SMTP or FTP"),
+        (b"RFB ", "VNC"),
+        (b"* OK", "IMAP"),
+        (b"+OK", "POP3"),
+    ];
+    KNOWN.iter().find(|(prefix, _)| bytes.starts_with(prefix)).map(|(_, name)| *name)
+}
