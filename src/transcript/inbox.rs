@@ -16,7 +16,10 @@ pub struct Stamp {
 
 impl From<&Seen> for Stamp {
     fn from(seen: &Seen) -> Stamp {
-        Stamp { no: seen.no, at: seen.at }
+        Stamp {
+            no: seen.no,
+            at: seen.at,
+        }
     }
 }
 
@@ -83,7 +86,10 @@ mod tests {
     use super::*;
 
     fn stamp(no: u64) -> Stamp {
-        Stamp { no: FrameNo(no), at: Timestamp(0) }
+        Stamp {
+            no: FrameNo(no),
+            at: Timestamp(0),
+        }
     }
 
     #[test]

@@ -3,15 +3,15 @@
 use crate::capture::{FrameNo, Timestamp};
 use crate::flow::Side;
 use crate::protocol::Flaw;
+use crate::protocol::gcc;
+use crate::protocol::mcs::{McsResult, Reason};
+use crate::protocol::preamble::Preamble;
 use crate::protocol::tls::alert::Alert;
 use crate::protocol::tls::certificate::Certificate;
 use crate::protocol::tls::handshake::HandshakeType;
 use crate::protocol::tls::hello::{ClientHello, ServerHello};
 use crate::protocol::tls::record::{ContentType, Version};
 use crate::protocol::tls::size::PlaintextLength;
-use crate::protocol::gcc;
-use crate::protocol::mcs::{McsResult, Reason};
-use crate::protocol::preamble::Preamble;
 use crate::protocol::x224;
 
 /// The frames that delivered a message: the one with its first byte and the one with its last.
@@ -169,7 +169,13 @@ pub struct Moments {
 impl Moments {
     /// A container for `head_max` first and `tail_max` last moments.
     pub fn new(head_max: usize, tail_max: usize) -> Moments {
-        Moments { head: Vec::new(), tail: std::collections::VecDeque::new(), head_max, tail_max, forgotten: 0 }
+        Moments {
+            head: Vec::new(),
+            tail: std::collections::VecDeque::new(),
+            head_max,
+            tail_max,
+            forgotten: 0,
+        }
     }
 
     /// Adds a moment.

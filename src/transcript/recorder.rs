@@ -23,7 +23,10 @@ pub struct Recorder {
 impl Recorder {
     /// A recorder of a connection whose start was seen, or not (`midstream`).
     pub fn new(limits: &Limits, midstream: bool) -> Recorder {
-        Recorder { layer: Layer::new(Depth::OUTER, limits, midstream), moments: Moments::new(limits.moments_head, limits.moments_tail) }
+        Recorder {
+            layer: Layer::new(Depth::OUTER, limits, midstream),
+            moments: Moments::new(limits.moments_head, limits.moments_tail),
+        }
     }
 
     /// What was said so far.
@@ -83,7 +86,10 @@ impl Layer {
             message_bytes: limits.message_bytes,
             inbox: PerSide::default(),
             passing: PerSide::default(),
-            lost: PerSide { client: midstream, server: midstream },
+            lost: PerSide {
+                client: midstream,
+                server: midstream,
+            },
             foreign: PerSide::default(),
             rdp: false,
             tls: None,
@@ -128,7 +134,11 @@ impl Layer {
         loop {
             let mut inbox = std::mem::take(&mut self.inbox[side]);
             let first = inbox.first().unwrap_or(stamp);
-            let step = if inbox.is_empty() { Step::More } else { self.read(side, inbox.bytes(), first, stamp, moments) };
+            let step = if inbox.is_empty() {
+                Step::More
+            } else {
+                self.read(side, inbox.bytes(), first, stamp, moments)
+            };
             let (used, go_on) = self.take(side, step, inbox.bytes().len(), first, stamp, moments);
             let skip = self.inbox[side].skip;
             inbox.consume(used);
@@ -157,7 +167,15 @@ impl Layer {
     }
 
     /// Turns a step into the number of bytes that are done with, and whether there may be more to read.
-    fn take(&mut self, side: Side, step: Step, available: usize, first: Stamp, last: Stamp, moments: &mut Moments) -> (usize, bool) {
+    fn take(
+        &mut self,
+        side: Side,
+        step: Step,
+        available: usize,
+        first: Stamp,
+        last: Stamp,
+        moments: &mut Moments,
+    ) -> (usize, bool) {
         match step {
             Step::Used(n) => (n, n > 0),
             Step::More => (0, false),
@@ -188,7 +206,10 @@ impl Layer {
             at: last.at,
             began: first.at,
             side,
-            frames: Frames { first: first.no, last: last.no },
+            frames: Frames {
+                first: first.no,
+                last: last.no,
+            },
             depth: self.depth,
             what,
         });
@@ -327,7 +348,9 @@ impl Layer {
             return Step::Pass(header);
         }
         let end = record::HEADER_LEN + usize::from(header.length);
-        let Some(fragment) = bytes.get(record::HEADER_LEN..end) else { return Step::More };
+        let Some(fragment) = bytes.get(record::HEADER_LEN..end) else {
+            return Step::More;
+        };
         let said = tls.clear(side, header, fragment, first);
         for (began, what) in said {
             self.say(side, began, last, what, moments);
@@ -353,18 +376,23 @@ impl Layer {
 fn mcs_says(pdu: &mcs::Pdu<'_>) -> What {
     match pdu {
         mcs::Pdu::ConnectInitial { user_data } => What::ConnectInitial(gcc::client(user_data).ok().map(Box::new)),
-        mcs::Pdu::ConnectResponse { result, user_data, .. } => {
-            What::ConnectResponse { result: *result, data: gcc::server(user_data).ok().map(Box::new) }
-        }
+        mcs::Pdu::ConnectResponse { result, user_data, .. } => What::ConnectResponse {
+            result: *result,
+            data: gcc::server(user_data).ok().map(Box::new),
+        },
         mcs::Pdu::ErectDomainRequest => What::ErectDomain,
         mcs::Pdu::AttachUserRequest => What::AttachUser,
         mcs::Pdu::AttachUserConfirm { result, .. } => What::AttachUserConfirm(*result),
         mcs::Pdu::ChannelJoinRequest { channel, .. } => What::Join(*channel),
-        mcs::Pdu::ChannelJoinConfirm { requested, result, .. } => What::JoinConfirm { channel: *requested, result: *result },
+        mcs::Pdu::ChannelJoinConfirm { requested, result, .. } => What::JoinConfirm {
+            channel: *requested,
+            result: *result,
+        },
         mcs::Pdu::DisconnectProviderUltimatum { reason } => What::Ultimatum(*reason),
-        mcs::Pdu::SendDataRequest(data) | mcs::Pdu::SendDataIndication(data) => {
-            What::ChannelData { channel: data.channel, length: data.payload.len() }
-        }
+        mcs::Pdu::SendDataRequest(data) | mcs::Pdu::SendDataIndication(data) => What::ChannelData {
+            channel: data.channel,
+            length: data.payload.len(),
+        },
         mcs::Pdu::Other { .. } => What::ChannelData { channel: 0, length: 0 },
     }
 }
@@ -389,5 +417,8 @@ fn looks_like(bytes: &[u8]) -> Option<&'static str> {
         (b"* OK", "IMAP"),
         (b"+OK", "POP3"),
     ];
-    KNOWN.iter().find(|(prefix, _)| bytes.starts_with(prefix)).map(|(_, name)| *name)
+    KNOWN
+        .iter()
+        .find(|(prefix, _)| bytes.starts_with(prefix))
+        .map(|(_, name)| *name)
 }

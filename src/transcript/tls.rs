@@ -32,7 +32,9 @@ impl Tls {
     }
 
     fn is_13(&self) -> bool {
-        self.agreed.version.is_some_and(|version| version.stream_equivalent() == Version::TLS13)
+        self.agreed
+            .version
+            .is_some_and(|version| version.stream_equivalent() == Version::TLS13)
     }
 
     /// Reads a record in clear and tells what it says, each with the frame of its first byte.
@@ -73,9 +75,13 @@ impl Tls {
                     }
                     What::ServerHello(hello)
                 }
-                Ok(Handshake::Certificate(chain)) => {
-                    What::Certificates(chain.iter().take(CHAIN).filter_map(|der| Certificate::parse(der).ok()).collect())
-                }
+                Ok(Handshake::Certificate(chain)) => What::Certificates(
+                    chain
+                        .iter()
+                        .take(CHAIN)
+                        .filter_map(|der| Certificate::parse(der).ok())
+                        .collect(),
+                ),
                 Ok(_) => What::Handshake(raw.kind),
                 Err(flaw) => What::Malformed("TLS handshake", flaw),
             };
@@ -86,11 +92,17 @@ impl Tls {
 
     /// Tells what a sealed record is taken for; its content is not looked at.
     pub(super) fn sealed_record(&mut self, side: Side, header: RecordHeader) -> Sealed {
-        let Agreed { version, suite, encrypt_then_mac } = self.agreed;
-        let plain = version.zip(suite).and_then(|(version, suite)| {
-            size::plaintext(header.length, version, &CipherSuite::new(suite), encrypt_then_mac)
-        });
-        let alert = version.zip(suite).and_then(|(version, suite)| sealed_alert(header, version, suite));
+        let Agreed {
+            version,
+            suite,
+            encrypt_then_mac,
+        } = self.agreed;
+        let plain = version
+            .zip(suite)
+            .and_then(|(version, suite)| size::plaintext(header.length, version, &CipherSuite::new(suite), encrypt_then_mac));
+        let alert = version
+            .zip(suite)
+            .and_then(|(version, suite)| sealed_alert(header, version, suite));
         let kind = match (header.content_type, alert) {
             (ContentType::ALERT, _) | (_, Some(SealedAlert::Stated)) => SealedKind::AlertStated,
             (_, Some(SealedAlert::BySize)) => SealedKind::AlertBySize,
@@ -99,7 +111,12 @@ impl Tls {
             _ if self.is_13() && !self.finished.client => self.hidden_handshake(side, plain.and_then(|plain| plain.exact())),
             _ => SealedKind::Application,
         };
-        Sealed { content_type: header.content_type, length: header.length, plain, kind }
+        Sealed {
+            content_type: header.content_type,
+            length: header.length,
+            plain,
+            kind,
+        }
     }
 
     /// TLS 1.3 sends the rest of its handshake as application data: everything of the server before the client's Finished, and
