@@ -3,9 +3,19 @@
 use std::fmt;
 use std::path::PathBuf;
 
+mod inflate;
+mod magic;
+mod open;
 mod options;
+mod paths;
+mod pcap;
+mod pcapng;
+mod tally;
+mod window;
 
+pub use open::{OpenOptions, open};
 pub use options::{OptionList, PacketOptions};
+pub use paths::expand;
 
 /// The number of a frame in its source, counted from 1 over all packets of all interfaces, as Wireshark counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]

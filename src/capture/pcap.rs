@@ -1,0 +1,380 @@
+//! The classic pcap file (draft-ietf-opsawg-pcap) with its variants, and the way back into step after damage.
+
+use std::path::PathBuf;
+
+use super::tally::Tally;
+use super::window::Window;
+use super::{
+    CaptureError, Direction, Event, Frame, InterfaceSummary, LinkType, PacketOptions, Resolution, Source, SourceSummary,
+    Timestamp,
+};
+
+/// The longest packet that is believed; what libpcap and Wireshark call the maximum snap length.
+pub(super) const MAX_PACKET: u32 = 256 * 1024;
+/// The longest length on the wire that is believed when looking for a record among garbage.
+const MAX_WIRE: u32 = 16 << 20;
+/// The file header: magic, version, two unused words, snap length, link type.
+pub(super) const FILE_HEADER: usize = 24;
+/// Two neighbouring packets further apart than this are looked at twice, in seconds.
+const DAY: u32 = 86_400;
+/// How many records must follow one in step before a doubtful one is believed.
+const FOLLOWERS: u32 = 2;
+
+/// What a magic number says about a pcap file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Dialect {
+    big_endian: bool,
+    nanos: bool,
+    modified: bool,
+}
+
+impl Dialect {
+    /// Tells a pcap file by its first four bytes.
+    pub(super) fn of(start: &[u8]) -> Option<Self> {
+        let magic: [u8; 4] = *start.first_chunk()?;
+        let dialect = |big_endian| {
+            let word = if big_endian {
+                u32::from_be_bytes(magic)
+            } else {
+                u32::from_le_bytes(magic)
+            };
+            let (nanos, modified) = match word {
+                0xa1b2_c3d4 => (false, false),
+                0xa1b2_3c4d => (true, false),
+                // Alexey Kuznetsov's patch to libpcap: 8 more bytes in each record header.
+                0xa1b2_cd34 => (false, true),
+                _ => return None,
+            };
+            Some(Dialect {
+                big_endian,
+                nanos,
+                modified,
+            })
+        };
+        dialect(false).or_else(|| dialect(true))
+    }
+
+    fn name(self) -> &'static str {
+        match (self.nanos, self.modified) {
+            (true, _) => "pcap (nanoseconds)",
+            (false, true) => "pcap (modified)",
+            (false, false) => "pcap",
+        }
+    }
+}
+
+/// The order of the two lengths in a record header, which was the other way round before version 2.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lengths {
+    CapturedFirst,
+    WireFirst,
+    /// Version 2.3 was written both ways; the smaller is the captured one.
+    SmallerFirst,
+}
+
+/// A record header.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    seconds: u32,
+    fraction: u32,
+    captured: u32,
+    wire: u32,
+}
+
+/// Reads a pcap file.
+pub(super) struct Pcap {
+    window: Window,
+    tally: Tally,
+    big_endian: bool,
+    lengths: Lengths,
+    /// Size of a record header.
+    header: usize,
+    /// Offset in the record header of the Linux packet type, where the variant has one.
+    packet_type: Option<usize>,
+    /// Fractions of a second are below this.
+    fractions: u32,
+    /// Nanoseconds per fraction.
+    unit: i64,
+    link: LinkType,
+    /// Seconds of the last record that was believed.
+    previous: u32,
+    path: PathBuf,
+    ended: bool,
+}
+
+impl Pcap {
+    /// Reads the file header at the position of `window`; `None` where the file ends within it.
+    pub(super) fn new(mut window: Window, dialect: Dialect, mut summary: SourceSummary) -> Option<Self> {
+        let header: [u8; FILE_HEADER] = *window.peek()?;
+        let read = Words {
+            big_endian: dialect.big_endian,
+        };
+        let (major, minor) = (read.u16(&header, 4), read.u16(&header, 6));
+        // The upper bits tell of a frame check sequence at the end of each packet.
+        let link = LinkType((read.u32(&header, 20) & 0xffff) as u16);
+        window.advance(FILE_HEADER);
+        summary.format = format!("{}{}", dialect.name(), summary.format);
+        summary.interfaces = vec![InterfaceSummary {
+            link,
+            snaplen: read.u32(&header, 16),
+            resolution: if dialect.nanos {
+                Resolution::NANOS
+            } else {
+                Resolution::MICROS
+            },
+            ..InterfaceSummary::default()
+        }];
+        let path = summary.path.clone();
+        let mut pcap = Pcap {
+            window,
+            tally: Tally::new(summary),
+            big_endian: dialect.big_endian,
+            lengths: match (major, minor) {
+                (2, 0..=2) | (0..=1, _) => Lengths::WireFirst,
+                (2, 3) => Lengths::SmallerFirst,
+                _ => Lengths::CapturedFirst,
+            },
+            header: if dialect.modified { 24 } else { 16 },
+            packet_type: dialect.modified.then_some(22),
+            fractions: if dialect.nanos { 1_000_000_000 } else { 1_000_000 },
+            unit: if dialect.nanos { 1 } else { 1_000 },
+            link,
+            previous: 0,
+            path,
+            ended: false,
+        };
+        pcap.choose_header();
+        if pcap.window.ensure(pcap.header) {
+            pcap.previous = pcap.record(0).seconds;
+        }
+        Some(pcap)
+    }
+
+    /// Some patched libpcaps wrote longer record headers under the ordinary magic number. They are told by what follows
+    /// the first record: only with the right size of header does a chain of records come out.
+    fn choose_header(&mut self) {
+        const NOKIA: (usize, Option<usize>) = (20, None);
+        const KUZNETSOV: (usize, Option<usize>) = (24, Some(22));
+        let written = (self.header, self.packet_type);
+        for (candidate, followers) in [(written, 0), (NOKIA, 1), (KUZNETSOV, 1)] {
+            (self.header, self.packet_type) = candidate;
+            if self.leads_on(followers) {
+                return;
+            }
+        }
+        (self.header, self.packet_type) = written;
+    }
+
+    /// The record header `at` bytes after the position, which the window must hold.
+    #[inline]
+    fn record(&self, at: usize) -> Record {
+        let bytes: &[u8; 16] = match self.window.bytes().get(at..).and_then(<[u8]>::first_chunk) {
+            Some(bytes) => bytes,
+            None => &[0; 16],
+        };
+        let read = Words {
+            big_endian: self.big_endian,
+        };
+        let (captured, wire) = (read.u32(bytes, 8), read.u32(bytes, 12));
+        let (captured, wire) = match self.lengths {
+            Lengths::CapturedFirst => (captured, wire),
+            Lengths::WireFirst => (wire, captured),
+            Lengths::SmallerFirst => (captured.min(wire), captured.max(wire)),
+        };
+        Record {
+            seconds: read.u32(bytes, 0),
+            fraction: read.u32(bytes, 4),
+            captured,
+            wire,
+        }
+    }
+
+    /// Whether nothing about a record is odd. Odd ones are looked at twice; most of them are right all the same.
+    #[inline]
+    fn ordinary(&self, record: Record) -> bool {
+        self.well_formed(record) && near(record.seconds, self.previous)
+    }
+
+    #[inline]
+    fn well_formed(&self, record: Record) -> bool {
+        // Wrapping below zero makes an empty packet, which zeroed parts of a file are full of, too long.
+        record.captured.wrapping_sub(1) < MAX_PACKET && record.captured <= record.wire && record.fraction < self.fractions
+    }
+
+    /// Whether the record at the position is followed by [`FOLLOWERS`] records in step, or by the end of the file with
+    /// `at_least` so many records before it.
+    fn leads_on(&mut self, at_least: u32) -> bool {
+        let mut at = 0;
+        let mut seconds = None;
+        for place in 0..=FOLLOWERS {
+            if !self.window.ensure(at + self.header) {
+                // The end of the file behind a whole record; a few bytes more are the head of one that was cut.
+                let end = self.window.bytes().len();
+                return place > at_least && (at == end || (place > 1 && at < end));
+            }
+            let record = self.record(at);
+            let lengths =
+                record.captured <= MAX_PACKET && (place == 0 || (record.captured > 0 && (1..=MAX_WIRE).contains(&record.wire)));
+            // Lengths that agree are as good a sign as a time that fits: 32 bits that garbage seldom gets right.
+            let in_step = record.captured == record.wire || seconds.is_none_or(|s| near(record.seconds, s));
+            if !(lengths && in_step) {
+                return false;
+            }
+            seconds = Some(record.seconds);
+            at += self.header + record.captured as usize;
+        }
+        true
+    }
+
+    /// Moves to the next place that looks like a record near in time and that others follow.
+    fn resynchronise(&mut self) -> bool {
+        while self.window.ensure(self.header + 1) {
+            self.window.advance(1);
+            let last = self.window.bytes().len() - self.header;
+            let found = (0..=last).find(|&at| {
+                let record = self.record(at);
+                let near = !self.tally.any_frame() || near(record.seconds, self.previous);
+                near && record.wire <= MAX_WIRE && self.well_formed(record)
+            });
+            match found {
+                Some(at) => {
+                    self.window.advance(at);
+                    if self.leads_on(0) {
+                        return true;
+                    }
+                }
+                None => self.window.advance(last),
+            }
+        }
+        false
+    }
+
+    /// Decides on a record that is not ordinary: `true` where the position now stands at a record to be read.
+    #[cold]
+    fn doubt(&mut self) -> bool {
+        if self.leads_on(0) {
+            return true;
+        }
+        let from = self.window.offset();
+        let found = self.resynchronise();
+        if found {
+            let skipped = self.window.offset() - from;
+            self.tally.shortfall(format!("{skipped} damaged bytes were skipped"), from);
+        } else {
+            let skipped = self.window.offset() + self.window.bytes().len() as u64 - from;
+            self.stop(
+                Some(format!("the last {skipped} bytes are damaged and could not be read")),
+                from,
+            );
+        }
+        found
+    }
+
+    /// Ends reading; `cut` says in what the file ended, if it was not between two packets.
+    #[cold]
+    fn stop(&mut self, cut: Option<String>, offset: u64) {
+        self.window.settle(&mut self.tally, cut, offset);
+        self.ended = true;
+    }
+}
+
+impl Source for Pcap {
+    fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError> {
+        let record = loop {
+            if self.ended || !self.window.ensure(self.header) {
+                if !self.ended {
+                    let rest = self.window.bytes().len();
+                    let cut = format!("the file is cut short, {rest} bytes into the header of a packet");
+                    self.stop((rest > 0).then_some(cut), self.window.offset());
+                }
+                return self.window.end(&self.path);
+            }
+            let record = self.record(0);
+            if !self.ordinary(record) {
+                if !self.doubt() {
+                    continue;
+                }
+                let record = self.record(0);
+                if self.window.ensure(self.header + record.captured as usize) {
+                    break record;
+                }
+            } else if self.window.ensure(self.header + record.captured as usize) {
+                break record;
+            }
+            let rest = self.window.bytes().len();
+            let cut = format!(
+                "the file is cut short, {rest} bytes into a packet that takes {}",
+                self.header + record.captured as usize
+            );
+            self.stop(Some(cut), self.window.offset());
+        };
+        let direction = self.packet_type.and_then(|at| linux_direction(self.window.bytes()[at]));
+        let captured = record.captured as usize;
+        self.window.advance(self.header + captured);
+        self.previous = record.seconds;
+        let at = Timestamp(i64::from(record.seconds) * 1_000_000_000 + i64::from(record.fraction) * self.unit);
+        Ok(Some(Event::Frame(Frame {
+            no: self.tally.frame(at, self.link),
+            at,
+            link: self.link,
+            interface: 0,
+            bytes: self.window.passed(captured),
+            wire_len: record.wire,
+            direction,
+            options: PacketOptions::default(),
+        })))
+    }
+
+    fn summary(&self) -> SourceSummary {
+        self.tally.summary(self.bytes_read())
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.window.bytes_read()
+    }
+}
+
+/// The direction in the packet type of a Linux packet socket, as the modified format stores it.
+fn linux_direction(packet_type: u8) -> Option<Direction> {
+    match packet_type {
+        // To this host, broadcast, multicast.
+        0..=2 => Some(Direction::Inbound),
+        // Sent by this host.
+        4 => Some(Direction::Outbound),
+        // To another host, seen in promiscuous mode.
+        _ => None,
+    }
+}
+
+/// Whether two times in seconds are within a day of each other.
+#[inline]
+fn near(a: u32, b: u32) -> bool {
+    a.wrapping_sub(b).wrapping_add(DAY) <= 2 * DAY
+}
+
+/// Reads words of a fixed byte order at fixed offsets.
+#[derive(Clone, Copy)]
+struct Words {
+    big_endian: bool,
+}
+
+impl Words {
+    #[inline]
+    fn u32<const N: usize>(self, bytes: &[u8; N], at: usize) -> u32 {
+        let word = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
+        if self.big_endian {
+            u32::from_be_bytes(word)
+        } else {
+            u32::from_le_bytes(word)
+        }
+    }
+
+    fn u16<const N: usize>(self, bytes: &[u8; N], at: usize) -> u16 {
+        let word = [bytes[at], bytes[at + 1]];
+        if self.big_endian {
+            u16::from_be_bytes(word)
+        } else {
+            u16::from_le_bytes(word)
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The running account of a source: what was read, and what could not be.
+
+use super::{FrameNo, InterfaceSummary, LinkType, SectionSummary, Shortfall, SourceSummary, Timestamp};
+
+/// How many shortfalls are kept word for word; further ones are counted.
+const SHORTFALLS: usize = 64;
+/// How many interfaces and sections are described; further ones are read but not described.
+const DESCRIBED: usize = 4096;
+
+/// Counts frames and remembers damage while a source is read.
+#[derive(Debug)]
+pub(super) struct Tally {
+    summary: SourceSummary,
+    first: i64,
+    last: i64,
+    link: Option<LinkType>,
+    /// The number of the last frame, read or not.
+    no: u64,
+    further_shortfalls: u64,
+    further_interfaces: u64,
+}
+
+impl Tally {
+    pub(super) fn new(summary: SourceSummary) -> Self {
+        Tally {
+            summary,
+            first: i64::MAX,
+            last: i64::MIN,
+            link: None,
+            no: 0,
+            further_shortfalls: 0,
+            further_interfaces: 0,
+        }
+    }
+
+    /// Counts a frame of `link` whose time the file states, and gives it its number.
+    #[inline]
+    pub(super) fn frame(&mut self, at: Timestamp, link: LinkType) -> FrameNo {
+        self.first = self.first.min(at.0);
+        self.last = self.last.max(at.0);
+        self.untimed_frame(link)
+    }
+
+    /// Counts a frame without a time of its own.
+    #[inline]
+    pub(super) fn untimed_frame(&mut self, link: LinkType) -> FrameNo {
+        if self.link != Some(link) {
+            self.link = Some(link);
+            if !self.summary.link_types.contains(&link) && self.summary.link_types.len() < DESCRIBED {
+                self.summary.link_types.push(link);
+            }
+        }
+        self.summary.packets += 1;
+        self.no += 1;
+        FrameNo(self.no)
+    }
+
+    /// Whether any frame was counted.
+    pub(super) fn any_frame(&self) -> bool {
+        self.no > 0
+    }
+
+    /// Gives a number to a packet that is there but cannot be read, so that the numbers of the others stay Wireshark's.
+    pub(super) fn unreadable_frame(&mut self) {
+        self.no += 1;
+    }
+
+    /// Records damage at `offset`, after the last frame.
+    pub(super) fn shortfall(&mut self, text: impl Into<String>, offset: u64) {
+        let after_frame = (self.no > 0).then_some(FrameNo(self.no));
+        self.push(Shortfall {
+            text: text.into(),
+            offset: Some(offset),
+            after_frame,
+        });
+    }
+
+    fn push(&mut self, shortfall: Shortfall) {
+        if self.summary.shortfalls.len() < SHORTFALLS {
+            self.summary.shortfalls.push(shortfall);
+        } else {
+            self.further_shortfalls += 1;
+        }
+    }
+
+    /// Describes one more interface.
+    pub(super) fn interface(&mut self, interface: InterfaceSummary) {
+        if self.summary.interfaces.len() < DESCRIBED {
+            self.summary.interfaces.push(interface);
+        } else {
+            self.further_interfaces += 1;
+        }
+    }
+
+    /// Changes the count of dropped packets of an interface.
+    pub(super) fn dropped(&mut self, interface: u32, change: impl FnOnce(Option<u64>) -> u64) {
+        if let Some(interface) = self.summary.interfaces.get_mut(interface as usize) {
+            interface.dropped = Some(change(interface.dropped));
+        }
+    }
+
+    /// Describes one more section.
+    pub(super) fn section(&mut self, section: SectionSummary) {
+        if self.summary.sections.len() < DESCRIBED {
+            self.summary.sections.push(section);
+        }
+    }
+
+    /// Everything known so far.
+    pub(super) fn summary(&self, bytes: u64) -> SourceSummary {
+        let mut summary = self.summary.clone();
+        summary.bytes = bytes;
+        if self.first <= self.last {
+            summary.first = Some(Timestamp(self.first));
+            summary.last = Some(Timestamp(self.last));
+        }
+        for (count, what) in [
+            (self.further_shortfalls, "further damaged places are not listed"),
+            (self.further_interfaces, "further interfaces are not described"),
+        ] {
+            if count > 0 {
+                summary.shortfalls.push(Shortfall {
+                    text: format!("{count} {what}"),
+                    offset: None,
+                    after_frame: None,
+                });
+            }
+        }
+        summary
+    }
+}
