@@ -89,10 +89,13 @@ impl Compression {
 /// The end mark of an lz4 frame, which cannot begin a frame.
 const END_MARK: [u8; 4] = [0; 4];
 
+/// Input with an end mark of ours behind it.
+type Guarded = Chain<Box<dyn Read + Send>, &'static [u8]>;
+
 /// Reads concatenated lz4 frames. The decoder underneath takes a file that was cut between two blocks for a complete one;
 /// an end mark of ours behind the input tells the two apart: only a frame that lacks its own will use it up.
 struct Lz4Frames {
-    decoder: FrameDecoder<BufReader<Chain<Box<dyn Read + Send>, &'static [u8]>>>,
+    decoder: FrameDecoder<BufReader<Guarded>>,
     guarded: bool,
 }
 

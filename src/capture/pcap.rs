@@ -63,13 +63,14 @@ impl Dialect {
     }
 }
 
-/// The order of the two lengths in a record header, which was the other way round before version 2.3.
+/// Which of the two lengths in a record header is the captured one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lengths {
-    CapturedFirst,
-    WireFirst,
-    /// Version 2.3 was written both ways; the smaller is the captured one.
-    SmallerFirst,
+    First,
+    /// Before version 2.3.
+    Second,
+    /// Version 2.3, which was written both ways.
+    Smaller,
 }
 
 /// A record header.
@@ -130,9 +131,9 @@ impl Pcap {
             tally: Tally::new(summary),
             big_endian: dialect.big_endian,
             lengths: match (major, minor) {
-                (2, 0..=2) | (0..=1, _) => Lengths::WireFirst,
-                (2, 3) => Lengths::SmallerFirst,
-                _ => Lengths::CapturedFirst,
+                (2, 0..=2) | (0..=1, _) => Lengths::Second,
+                (2, 3) => Lengths::Smaller,
+                _ => Lengths::First,
             },
             header: if dialect.modified { 24 } else { 16 },
             packet_type: dialect.modified.then_some(22),
@@ -177,9 +178,9 @@ impl Pcap {
         };
         let (captured, wire) = (read.u32(bytes, 8), read.u32(bytes, 12));
         let (captured, wire) = match self.lengths {
-            Lengths::CapturedFirst => (captured, wire),
-            Lengths::WireFirst => (wire, captured),
-            Lengths::SmallerFirst => (captured.min(wire), captured.max(wire)),
+            Lengths::First => (captured, wire),
+            Lengths::Second => (wire, captured),
+            Lengths::Smaller => (captured.min(wire), captured.max(wire)),
         };
         Record {
             seconds: read.u32(bytes, 0),
