@@ -15,8 +15,8 @@ const MAX_TUNNELS: u8 = 8;
 /// # Errors
 /// The place and the reason, where the frame holds no IP packet whose header can be read (ARP, a snap length inside the IP header).
 pub fn decode<'a>(frame: &Frame<'a>) -> Result<Packet<'a>, Cut> {
-    match fast::peek(frame) {
-        Some(peek) => Ok(fast::complete(frame, &peek)),
+    match fast::look(frame) {
+        Some(peek) => Ok(fast::build(frame, &peek)),
         None => walk(frame, false),
     }
 }

@@ -224,7 +224,7 @@ pub struct Piece<'a> {
 }
 
 /// An ICMP or ICMPv6 message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IcmpMessage {
     /// True for ICMPv6.
     pub v6: bool,
@@ -239,7 +239,7 @@ pub struct IcmpMessage {
 }
 
 /// The packet inside an ICMP error, as far as it was quoted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Quoted {
     /// The quoted packet's source.
     pub src: SocketAddr,

@@ -14,29 +14,6 @@ pub(super) fn tcp<'a>(ip: &IpFacts, b: Bytes<'a>, verify: bool) -> (Body<'a>, Op
     };
     let header = usize::from(h[12] >> 4) * 4;
     let mut cut = None;
-    let options = b.seen.get(20..b.seen.len().min(header)).unwrap_or_default();
-    let (options, fault) = tcp_options(options);
-    if header < 20 || header > b.wire {
-        cut = Some(Cut {
-            layer: "tcp",
-            why: CutReason::Malformed,
-        });
-    } else if header > b.seen.len() {
-        cut = Some(Cut {
-            layer: "tcp options",
-            why: CutReason::SnapLength,
-        });
-    } else if fault {
-        cut = Some(Cut {
-            layer: "tcp options",
-            why: CutReason::Malformed,
-        });
-    } else if b.seen.len() < b.wire {
-        cut = Some(Cut {
-            layer: "tcp payload",
-            why: CutReason::SnapLength,
-        });
-    }
     let payload = if header < 20 {
         &[]
     } else {
@@ -47,19 +24,40 @@ pub(super) fn tcp<'a>(ip: &IpFacts, b: Bytes<'a>, verify: bool) -> (Body<'a>, Op
     } else {
         b.wire.saturating_sub(header) as u32
     };
+    let options = b.seen.get(20..b.seen.len().min(header)).unwrap_or_default();
+    let (options, sound) = tcp_options(options);
+    let mut segment = segment(h, options, payload, payload_len);
+    if header < 20 || header > b.wire {
+        cut = Some(Cut {
+            layer: "tcp",
+            why: CutReason::Malformed,
+        });
+    } else if header > b.seen.len() {
+        cut = Some(Cut {
+            layer: "tcp options",
+            why: CutReason::SnapLength,
+        });
+    } else if !sound {
+        cut = Some(Cut {
+            layer: "tcp options",
+            why: CutReason::Malformed,
+        });
+    } else if b.seen.len() < b.wire {
+        cut = Some(Cut {
+            layer: "tcp payload",
+            why: CutReason::SnapLength,
+        });
+    }
     let whole = b.seen.len() == b.wire && !ip.fragment;
-    let checksum_ok = if verify && whole { checksum::tcp_ok(ip, b.seen) } else { None };
-    (Body::Tcp(segment(h, options, payload, payload_len, checksum_ok)), cut)
+    if verify && whole {
+        segment.checksum_ok = checksum::tcp_ok(ip, b.seen);
+    }
+    (Body::Tcp(segment), cut)
 }
 
 /// A segment from the fixed part of its header.
-pub(super) fn segment<'a>(
-    h: &[u8; TCP_MINIMUM],
-    options: TcpOptions,
-    payload: &'a [u8],
-    payload_len: u32,
-    checksum_ok: Option<bool>,
-) -> Segment<'a> {
+#[inline(always)]
+pub(super) fn segment<'a>(h: &[u8; TCP_MINIMUM], options: TcpOptions, payload: &'a [u8], payload_len: u32) -> Segment<'a> {
     Segment {
         src_port: be16(h, 0),
         dst_port: be16(h, 2),
@@ -70,11 +68,11 @@ pub(super) fn segment<'a>(
         options,
         payload,
         payload_len,
-        checksum_ok,
+        checksum_ok: None,
     }
 }
 
-/// Reads TCP options, and says whether they broke the format; what stood before the break is kept.
+/// Reads TCP options, and says whether they keep to the format; what stood before a break is kept.
 pub(super) fn tcp_options(mut b: &[u8]) -> (TcpOptions, bool) {
     let mut found = TcpOptions::default();
     let mut count = 0;
@@ -95,7 +93,7 @@ pub(super) fn tcp_options(mut b: &[u8]) -> (TcpOptions, bool) {
             .map(|len| usize::from(*len))
             .filter(|len| (2..=b.len()).contains(len))
         else {
-            return (found, true);
+            return (found, false);
         };
         let value = &b[2..len];
         match (*kind, value.len()) {
@@ -112,7 +110,7 @@ pub(super) fn tcp_options(mut b: &[u8]) -> (TcpOptions, bool) {
         }
         b = &b[len..];
     }
-    (found, false)
+    (found, true)
 }
 
 /// Reads a UDP datagram (RFC 768).
