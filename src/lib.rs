@@ -14,6 +14,7 @@
 #![deny(unsafe_code)]
 
 pub mod capture;
+pub mod codes;
 pub mod packet;
 pub mod flow;
 pub mod protocol;
