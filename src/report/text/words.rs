@@ -1,0 +1,190 @@
+//! The contract's slugs in, the words by which people say them out.
+
+use crate::capture::SourceSummary;
+use crate::diagnosis::{Act, Confidence, EndedBy, Mechanism, Verdict};
+use crate::report::model::{Attempt, Connection, Report};
+use crate::transcript::{Phase, Role, Transport, Vantage};
+
+/// Who that is.
+pub(in crate::report) fn act(act: Act) -> &'static str {
+    match act {
+        Act::Client => "client: the user or the client machine",
+        Act::Server => "server: the administrator of the Remote Desktop host",
+        Act::Network => "network: whoever runs firewall, VPN, routers, DNS",
+        Act::Gateway => "gateway: the administrator of the RD Gateway",
+        Act::Identity => "identity: whoever runs accounts and domain controllers",
+        Act::Nobody => "nobody: nothing has to be done",
+    }
+}
+
+/// How often a verdict of this confidence is right.
+pub(in crate::report) fn confidence(confidence: Confidence) -> &'static str {
+    match confidence {
+        Confidence::Certain => "certain: it was said in clear on the wire",
+        Confidence::Likely => "likely: right about 9 times in 10",
+        Confidence::Possible => "possible: right about 6 times in 10, read the alternatives",
+    }
+}
+
+/// The phase by its usual name.
+pub(in crate::report) fn phase(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Dns => "name lookup",
+        Phase::Tcp => "TCP handshake",
+        Phase::X224 => "X.224 negotiation",
+        Phase::Tls => "TLS handshake",
+        Phase::CredSsp => "CredSSP (NLA)",
+        Phase::Mcs => "MCS connect",
+        Phase::Licensing => "licensing",
+        Phase::Activation => "activation",
+        Phase::Session => "session",
+        Phase::Gateway => "gateway tunnel",
+        Phase::UdpHandshake => "UDP handshake",
+        Phase::Dtls => "TLS or DTLS over UDP",
+    }
+}
+
+/// Who ended the connection, how, and where in its course.
+pub(in crate::report) fn ending(connection: &Connection) -> String {
+    let who = match (connection.ended_by, connection.phase) {
+        (EndedBy::Open, Phase::Session) => return "not ended: still alive when the capture ends".to_owned(),
+        (EndedBy::Open, _) => {
+            return format!("not ended: the capture ends first, in phase {}", place(connection));
+        }
+        (EndedBy::Client, _) => "by the client",
+        (EndedBy::Server, Phase::Dns) => "by the resolver",
+        (EndedBy::Server, _) => "by the server",
+        (EndedBy::Middlebox, _) => "by a device on the path",
+        (EndedBy::Path, _) => {
+            return format!(
+                "by the path: packets vanish and nobody speaks, in phase {}",
+                place(connection)
+            );
+        }
+    };
+    let how = match connection.mechanism {
+        Mechanism::Rst if connection.verdict.healthy() => " with a reset (RST), which is ordinary,",
+        Mechanism::Fin => " with an orderly close (FIN)",
+        Mechanism::Rst => " with a reset (RST)",
+        Mechanism::Icmp => " with an ICMP error",
+        Mechanism::TlsAlert => " with a TLS alert",
+        Mechanism::Refusal => " with a refusal",
+        Mechanism::Silence => " in silence",
+        Mechanism::None => "",
+    };
+    format!("{who}{how} in phase {}", place(connection))
+}
+
+fn place(connection: &Connection) -> String {
+    let slug = connection.phase.slug();
+    if connection.phase_inferred {
+        format!("{slug} (inferred from sizes and timing)")
+    } else {
+        slug.to_owned()
+    }
+}
+
+/// Its frames, first to last.
+pub(in crate::report) fn frames(connection: &Connection) -> String {
+    match connection.frames {
+        (first, last) if first == last => format!("frame {first}"),
+        (first, last) => format!("frames {first} to {last}"),
+    }
+}
+
+/// Where the capture was taken.
+pub(in crate::report) fn vantage(vantage: Vantage) -> &'static str {
+    match vantage {
+        Vantage::Client => "on the client or beside it",
+        Vantage::Server => "on the server or beside it",
+        Vantage::Between => "between client and server",
+        Vantage::Unknown => "at a place that the packets do not tell",
+    }
+}
+
+/// What the connection is for and by what it travels.
+pub(in crate::report) fn role(connection: &Connection) -> &'static str {
+    match (connection.transport, connection.role) {
+        (Transport::Dns, _) => "lookup",
+        (_, Role::Rdp) => "RDP",
+        (_, Role::Gateway) => "RD Gateway",
+        (_, Role::RdpUdp) => "RDP over UDP",
+        (_, Role::GatewayUdp) => "RD Gateway over UDP",
+    }
+}
+
+/// The client with port and user.
+pub(in crate::report) fn client(connection: &Connection) -> String {
+    let mut text = match connection.client.port() {
+        0 => connection.client.ip().to_string(),
+        _ => connection.client.to_string(),
+    };
+    if let Some(user) = &connection.user {
+        text.push_str(", user ");
+        text.push_str(user);
+    }
+    text
+}
+
+/// The server with name, address and port, as far as they are known.
+pub(in crate::report) fn server(connection: &Connection) -> String {
+    match (&connection.server_name, connection.server) {
+        (Some(name), Some(address)) => format!("{name} ({address})"),
+        (Some(name), None) => format!("{name}, no address"),
+        (None, Some(address)) => address.to_string(),
+        (None, None) => "unknown".to_owned(),
+    }
+}
+
+/// The verdict that the ticket is about, with its attempt and connection.
+///
+/// It is the attempt's own, except where a healthy attempt's side channel makes the headline.
+pub(in crate::report) fn headline(report: &Report) -> Option<(&Attempt, &Connection, &Verdict)> {
+    let attempt = report.attempt(report.overall.attempt?)?;
+    let connection =
+        (report.overall.connection.and_then(|id| report.connection(id))).or_else(|| report.connection(attempt.decisive))?;
+    if attempt.verdict.cause == report.overall.cause {
+        Some((attempt, connection, &attempt.verdict))
+    } else {
+        Some((attempt, connection, &connection.verdict))
+    }
+}
+
+/// A source by the last part of its path.
+pub(in crate::report) fn source_name(summary: &SourceSummary) -> String {
+    match summary.path.file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None if summary.path.as_os_str() == "-" => "standard input".to_owned(),
+        None => summary.path.to_string_lossy().into_owned(),
+    }
+}
+
+/// `n` with its digits in groups of three.
+pub(in crate::report) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `n` with its noun in the right number: `1 packet`, `1,284 packets`.
+pub(in crate::report) fn count(n: u64, noun: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{} {noun}{s}", grouped(n))
+}
+
+/// A number of bytes in the unit that a person would choose.
+pub(in crate::report) fn bytes(n: u64) -> String {
+    let scaled = |unit: f64, name: &str| format!("{:.1} {name}", n as f64 / unit);
+    match n {
+        0..1_000 => count(n, "byte"),
+        1_000..999_950 => scaled(1e3, "kB"),
+        999_950..999_950_000 => scaled(1e6, "MB"),
+        _ => scaled(1e9, "GB"),
+    }
+}
