@@ -8,6 +8,7 @@ pub mod gcc;
 pub mod mcs;
 mod open;
 pub mod preamble;
+pub mod rdp;
 pub mod tls;
 pub mod tpkt;
 pub mod x224;
