@@ -117,6 +117,14 @@ class Node:
         """Load an nftables ruleset."""
         self.run("nft", "-f", "-", text=rules)
 
+    def firewall(self, hook, *rules):
+        """Add rules to a filter chain at `hook` (input, output, forward); `no_firewall` takes all away."""
+        self.nft("table inet lab { chain %s { type filter hook %s priority 0; policy accept; }; }\n%s"
+                 % (hook, hook, "".join("add rule inet lab %s %s\n" % (hook, rule) for rule in rules)))
+
+    def no_firewall(self):
+        self.run("nft", "flush", "ruleset")
+
     def socket(self, family=socket.AF_INET, kind=socket.SOCK_STREAM, protocol=0):
         """A socket of this namespace, usable from any thread of this process."""
         with inside(self.ns):

@@ -222,6 +222,14 @@ class Pair:
             raise TimeoutError(self.lab.case + ": traffic is stuck")
         return not alive and not self.client.error and not self.server.error
 
+    def goodbye(self):
+        """The ordinary end of a Windows session: error info and ultimatum from the server, RST,ACK from the client."""
+        assert self.traffic(rounds=1, records=(("C", 35), ("S", 36)))
+        self.server.socket.sendall(os.urandom(9))
+        receive(self.client.socket, 9)
+        self.client.abort()
+        time.sleep(0.1)
+
     def close(self):
         """Close what is still open (after the captures were stopped)."""
         self.listener.close()
