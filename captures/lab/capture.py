@@ -30,14 +30,10 @@ class Recorder:
                 return
         raise RuntimeError("tcpdump did not start: " + seen)
 
-    def stop(self, quiet=0.6):
-        """Stop once nothing was written for `quiet` seconds; an error if packets were lost."""
-        size, since, limit = -1, time.monotonic(), time.monotonic() + 15
-        while time.monotonic() - since < quiet and time.monotonic() < limit:
-            now = os.path.getsize(self.path)
-            if now != size:
-                size, since = now, time.monotonic()
-            time.sleep(0.05)
+    def stop(self):
+        """Stop at once (see `drain`); an error if the capture itself lost packets."""
+        if self.process.poll() is not None:
+            return
         self.process.send_signal(signal.SIGINT)
         words = self.process.communicate(timeout=10)[1]
         lost = re.search(r"(\d+) packets? dropped by kernel", words)
@@ -48,6 +44,19 @@ class Recorder:
         if self.process.poll() is None:
             self.process.kill()
             self.process.communicate()
+
+
+def drain(recorders, quiet=0.6, limit=3.0):
+    """Return once no recorder has written for `quiet` seconds, after `limit` seconds at the latest.
+
+    tcpdump gets its packets in blocks; one that is interrupted early loses the last of them.
+    """
+    sizes, since, end = None, time.monotonic(), time.monotonic() + limit
+    while time.monotonic() < min(since + quiet, end):
+        now = [os.path.getsize(recorder.path) for recorder in recorders]
+        if now != sizes:
+            sizes, since = now, time.monotonic()
+        time.sleep(0.05)
 
 
 def read_pcap(path):

@@ -63,11 +63,25 @@ class Side:
     def __init__(self, letter):
         self.letter = letter
         self.socket = None
+        self.thread = None
         self.pause = 0.0  # think time before every record that this side sends
         self.error = None
 
+    def release(self):
+        """Get the socket out of the hands of a thread that waits in it; nothing goes on the wire.
+
+        While a thread polls a socket, the kernel holds it open and close() has no effect.
+        """
+        if self.thread and self.thread.is_alive():
+            try:
+                self.socket.shutdown(socket.SHUT_RD)
+            except OSError:
+                pass
+            self.thread.join(1)
+
     def abort(self):
         """close() with SO_LINGER 0: the kernel sends RST,ACK."""
+        self.release()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
 
@@ -84,6 +98,7 @@ class Side:
 
     def close(self):
         """close() only: FIN, or RST if unread data wait in the socket."""
+        self.release()
         self.socket.close()
 
     def keepalive(self, idle, interval, count):
@@ -130,16 +145,18 @@ class Pair:
         """
         todo = [p for p in PHASES[: PHASES.index(phase) + 1] if p not in self.done]
         self.done += todo
-        self.threads = [threading.Thread(target=self._guard, args=(side, todo), daemon=True)
-                        for side in self.sides]
-        for thread in self.threads:
-            thread.start()
+        return self._both(lambda side: self._guard(side, todo), timeout, wait, todo)
+
+    def _both(self, part, timeout, wait, what):
+        for side in self.sides:
+            side.thread = threading.Thread(target=part, args=(side,), daemon=True)
+            side.thread.start()
         limit = time.monotonic() + (timeout or self.timeout)
-        for thread in self.threads:
-            thread.join(max(0.0, limit - time.monotonic()))
-        alive = any(thread.is_alive() for thread in self.threads)
+        for side in self.sides:
+            side.thread.join(max(0.0, limit - time.monotonic()))
+        alive = any(side.thread.is_alive() for side in self.sides)
         if alive and wait:
-            raise TimeoutError("%s: stuck in %s" % (self.lab.case, todo))
+            raise TimeoutError("%s: stuck in %s" % (self.lab.case, what))
         return not alive and not self.client.error and not self.server.error
 
     def _guard(self, side, phases):
@@ -162,8 +179,8 @@ class Pair:
 
     def _x224(self, side, _):
         request, confirm = connection_request(), connection_confirm(self.selected)
-        time.sleep(side.pause)
         if side is self.client:
+            time.sleep(side.pause)
             side.socket.sendall(request)
             receive(side.socket, len(confirm))
         else:
@@ -183,7 +200,9 @@ class Pair:
         time.sleep(side.pause)
         side.socket = context.wrap_socket(
             side.socket, server_side=side is self.server, suppress_ragged_eofs=False,
+            do_handshake_on_connect=False,
             server_hostname=self.name if side is self.client else None)
+        side.socket.do_handshake()
 
     def _records(self, side, phase):
         if phase == "credssp" and self.selected == SSL:
@@ -199,7 +218,8 @@ class Pair:
             else:
                 receive(side.socket, size)
 
-    def traffic(self, rounds=3, pause=0.05, records=(("C", 14), ("S", 620), ("S", 210)), timeout=None, wait=True):
+    def traffic(self, rounds=3, pause=0.05, records=(("C", 14), ("S", 620), ("S", 210)),
+                timeout=None, wait=True):
         """Session traffic in both directions; True if it got through."""
         self.client.error = self.server.error = None
 
@@ -211,16 +231,7 @@ class Pair:
             except (OSError, ValueError) as error:
                 side.error = error
 
-        self.threads = [threading.Thread(target=part, args=(side,), daemon=True) for side in self.sides]
-        for thread in self.threads:
-            thread.start()
-        limit = time.monotonic() + (timeout or self.timeout)
-        for thread in self.threads:
-            thread.join(max(0.0, limit - time.monotonic()))
-        alive = any(thread.is_alive() for thread in self.threads)
-        if alive and wait:
-            raise TimeoutError(self.lab.case + ": traffic is stuck")
-        return not alive and not self.client.error and not self.server.error
+        return self._both(part, timeout, wait, "traffic")
 
     def goodbye(self):
         """The ordinary end of a Windows session: error info and ultimatum from the server, RST,ACK from the client."""

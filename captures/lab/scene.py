@@ -86,6 +86,13 @@ class Lab:
         if between:
             self.record("between", *between)
 
+    def stop_recording(self, quiet=0.6):
+        """Stop all recorders, drained; `finish` does it if the scene does not."""
+        recorders = [recorder for _, recorder in self.recorders]
+        capture.drain(recorders, quiet)
+        for recorder in recorders:
+            recorder.stop()
+
     def idle(self, real, shown=None):
         """Stay silent for `real` seconds; with `shown`, move what follows so that it looks that long."""
         time.sleep(real / 2)
@@ -140,8 +147,7 @@ class Lab:
     # --- end ------------------------------------------------------------------------
     def finish(self, target):
         """Stop the recorders and write the captures into the folder `target`."""
-        for _, recorder in self.recorders:
-            recorder.stop()
+        self.stop_recording()
         for wire in self.wires.values():
             if wire.failure:
                 raise wire.failure

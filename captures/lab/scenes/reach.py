@@ -128,7 +128,7 @@ def syn_reset_pf(lab):
 
 @both("syn-prohibited", "A firewall answers the SYN with ICMP: administratively prohibited")
 def syn_prohibited(lab, version):
-    road(lab, between=("r2", "r3"))
+    road(lab, between=("r1", "r2"))
     kind = "icmp type admin-prohibited" if version == 4 else "icmpv6 type admin-prohibited"
     lab.net["r2"].firewall("forward", "tcp dport 3389 reject with " + kind)
     lab.xfreerdp(target(lab, version), "/timeout:8000", wait=10)
@@ -149,14 +149,13 @@ def host_unreachable_v6(lab):
 @scene("host-unreachable-no-route", "A router has no route: ICMP network unreachable")
 def no_route(lab):
     road(lab)
-    lab.net["r2"].run("ip", "route", "replace", "unreachable", "192.0.2.0/24")
     lab.net["r1"].run("ip", "route", "add", "192.0.2.0/24", "via", lab.net["r2"].addresses[2][0])
     lab.xfreerdp("192.0.2.20", wait=20)
 
 
 @scene("host-unreachable-port", "A firewall's default reject: ICMP port unreachable for the SYN")
 def port_unreachable(lab):
-    road(lab, between=("r2", "r3"))
+    road(lab, between=("r1", "r2"))
     lab.net["r2"].firewall("forward", "tcp dport 3389 reject")
     lab.xfreerdp(target(lab, 4), wait=12)
 
@@ -201,7 +200,7 @@ def cut_short(lab):
         if "3389" in lab.client.run("ss", "-Htn", "state", "syn-sent"):
             break
         time.sleep(0.02)
-    lab.recorders[0][1].stop(quiet=0.2)
+    lab.stop_recording(quiet=0.3)
     process.kill()
 
 

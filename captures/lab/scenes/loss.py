@@ -1,0 +1,318 @@
+"""Packets that vanish: total loss at each phase, loss rates, sizes that do not pass, slow hosts and paths."""
+
+import socket
+import time
+
+from scene import scene
+from wire import anything, carries, client_hello, connection_request, drop, larger_than, server_hello  # noqa: F401
+
+from scenes.resets import played
+
+
+def give_up(pair, seconds):
+    """Both sides stop without a word when sent data stay unacknowledged for so long."""
+    for side in (pair.client, pair.server):
+        side.user_timeout(seconds)
+
+
+def cut(lab, after, version=4, direction=None, tls="1.2", wait=9.0):
+    """A session whose path dies once `after` is complete; the sides go on until they give up."""
+    pair = played(lab, version, phase=after, tls=tls)
+    give_up(pair, wait)
+    lab.wire.rule(drop(anything, direction))
+    following = {"tcp": "x224", "x224": "tls", "tls": "credssp", "credssp": "mcs", "mcs": "licensing",
+                 "licensing": "activation", "activation": "session"}
+    if after == "session":
+        pair.traffic(timeout=wait + 1, wait=False)
+    else:
+        pair.until(following[after], timeout=wait + 1, wait=False)
+    return pair
+
+
+@scene("path-loss-x224", "The path dies after the handshake: the Connection Request is never acknowledged")
+def path_loss_x224(lab):
+    cut(lab, "tcp")
+
+
+@scene("path-loss-tls-hello", "The path dies after the negotiation: the ClientHello is never acknowledged (IPv6)")
+def path_loss_hello(lab):
+    cut(lab, "x224", version=6)
+
+
+@scene("path-loss-tls-server-flight", "The server's answers stop arriving in the middle of the TLS handshake")
+def path_loss_flight(lab):
+    pair = played(lab, phase="x224")
+    give_up(pair, 8)
+    lab.wire.rule(drop(anything, "<"))
+    pair.until("tls", timeout=9, wait=False)
+
+
+@scene("path-loss-credssp", "The path dies once TLS is up: CredSSP is never answered")
+def path_loss_credssp(lab):
+    cut(lab, "tls")
+
+
+@scene("path-loss-mcs", "The path dies after the logon: the MCS Connect Initial is never acknowledged (TLS 1.3)")
+def path_loss_mcs(lab):
+    cut(lab, "credssp", tls="1.3")
+
+
+@scene("path-loss-licensing", "The path dies before the licensing message (IPv6)")
+def path_loss_licensing(lab):
+    cut(lab, "mcs", version=6)
+
+
+@scene("path-loss-activation", "The path dies before Demand Active")
+def path_loss_activation(lab):
+    cut(lab, "licensing")
+
+
+@scene("path-loss-session", "The path dies in an active session; both sides repeat themselves until they give up")
+def path_loss_session(lab):
+    cut(lab, "session", wait=14)
+
+
+@scene("path-loss-session-v6", "The path dies in an active session (IPv6, TLS 1.3)")
+def path_loss_session_v6(lab):
+    cut(lab, "session", version=6, tls="1.3", wait=10)
+
+
+@scene("path-loss-session-rst", "The path dies in a session; the client gives up with RST,ACK as Windows does")
+def path_loss_rst(lab):
+    pair = played(lab)
+    lab.wire.rule(drop(anything))
+    pair.traffic(timeout=19, wait=False)
+    pair.client.abort()
+
+
+@scene("path-loss-to-server", "Only the direction to the server dies in a session; the server's data still arrive")
+def path_loss_to_server(lab):
+    cut(lab, "session", direction=">", wait=10)
+
+
+@scene("path-loss-to-client", "Only the direction to the client dies in a session")
+def path_loss_to_client(lab):
+    cut(lab, "session", direction="<", wait=10)
+
+
+def lossy(lab, percent, version=4, seed=1, direction=None, delay=0.02):
+    """A session over a wire that loses so many packets; returns the pair after the logon or a failure."""
+    lab.chain("client", "r1", "~wire", "r2", "server")
+    lab.wire.delay(delay, 0.002)
+    lab.wire.random.seed(seed)
+    lab.record_ends(between=("r1", "r2"))
+    for way, lane in lab.wire.lanes.items():
+        if direction in (None, way):
+            lane.loss = percent / 100
+    pair = lab.pair(version, timeout=40)
+    return pair, pair.until("session", timeout=60, wait=False)
+
+
+@scene("loss-5-healthy", "5 % of the packets are lost, the session works and ends in an ordinary way")
+def loss_5(lab):
+    pair, good = lossy(lab, 5, seed=3)
+    assert good and pair.traffic(rounds=6)
+    lab.wire.lanes[">"].loss = lab.wire.lanes["<"].loss = 0
+    pair.goodbye()
+
+
+@scene("loss-15-slow-logon", "15 % of the packets are lost; the logon takes long, the client's user gives up in it")
+def loss_15(lab):
+    lab.chain("client", "r1", "~wire", "r2", "server")
+    lab.wire.delay(0.03, 0.002)
+    lab.wire.random.seed(11)
+    lab.record_ends(between=("r1", "r2"))
+    for lane in lab.wire.lanes.values():
+        lane.loss = 0.15
+    pair = lab.pair(timeout=25)
+    pair.until("tcp")
+    give_up(pair, 30)
+    pair.until("session", timeout=6, wait=False)
+    pair.client.abort()
+
+
+@scene("loss-30-dies", "30 % of the packets are lost; the connection dies of it before the session")
+def loss_30(lab):
+    lab.chain("client", "r1", "~wire", "r2", "server")
+    lab.wire.delay(0.03, 0.002)
+    lab.wire.random.seed(5)
+    lab.record_ends(between=("r1", "r2"))
+    for lane in lab.wire.lanes.values():
+        lane.loss = 0.30
+    pair = lab.pair(timeout=12)
+    pair.until("x224", timeout=20, wait=False)
+    for lane in lab.wire.lanes.values():
+        lane.loss = 0.55
+    give_up(pair, 7)
+    pair.until("session", timeout=14, wait=False)
+
+
+@scene("loss-reorder-jitter-healthy", "Reordered, doubled and delayed packets; the session works")
+def reorder(lab):
+    lab.chain("client", "r1", "~wire", "r2", "server")
+    lab.wire.delay(0.015, 0.008)
+    lab.wire.random.seed(2)
+    lab.record_ends()
+    for lane in lab.wire.lanes.values():
+        lane.reorder, lane.duplicate = 0.10, 0.08
+    pair = lab.pair()
+    assert pair.until("session") and pair.traffic(rounds=5)
+    pair.goodbye()
+
+
+# --- path MTU ---------------------------------------------------------------------------------
+BIG = (("C", 14), ("S", 9000), ("C", 9))
+
+
+def hole(lab, limit, version=4, until="session", direction=None, tls="1.2"):
+    """Packets above `limit` bytes of IP vanish in the wire."""
+    pair = played(lab, version, phase="tcp", tls=tls)
+    give_up(pair, 9)
+    lab.wire.rule(drop(larger_than(limit), direction))
+    pair.until(until, timeout=10, wait=False)
+    return pair
+
+
+@scene("pmtu-tls-1400", "Packets above 1400 bytes vanish: the server's certificate never arrives")
+def pmtu_tls(lab):
+    lab.chain("client", "r1", "~wire", "r2", "server")
+    lab.wire.delay(0.010, 0.0005)
+    lab.record_ends(between=("r1", "r2"))
+    # A real certificate chain of an enterprise is larger than one segment; so is this one.
+    names = ",".join("DNS:host%02d.corp.lab" % n for n in range(60))
+    lab.certificate("-addext", "subjectAltName=" + names)
+    pair = lab.pair()
+    pair.until("x224")
+    give_up(pair, 10)
+    lab.wire.rule(drop(larger_than(1400)))
+    pair.until("tls", timeout=11, wait=False)
+
+
+@scene("pmtu-session-1280-v6", "Packets above 1280 bytes vanish in IPv6: small ones pass, the first picture does not")
+def pmtu_v6(lab):
+    pair = played(lab, 6, phase="activation")
+    give_up(pair, 10)
+    lab.wire.rule(drop(larger_than(1280)))
+    pair.until("session", timeout=11, wait=False)
+
+
+@scene("pmtu-session-1450", "Packets above 1450 bytes towards the client vanish (tunnel); the client gives up with RST")
+def pmtu_session(lab):
+    pair = played(lab, phase="activation", tls="1.3")
+    lab.wire.rule(drop(larger_than(1450), "<"))
+    pair.until("session", timeout=12, wait=False)
+    pair.client.abort()
+
+
+@scene("pmtu-client-hello", "Packets above 1300 bytes from the client vanish: a large first flight never arrives")
+def pmtu_up(lab):
+    pair = played(lab, phase="session")
+    pair.traffic()
+    give_up(pair, 9)
+    lab.wire.rule(drop(larger_than(1300), ">"))
+    pair.traffic(rounds=1, records=(("C", 40), ("S", 60), ("C", 6000), ("S", 100)), timeout=10, wait=False)
+
+
+def narrow(lab, mtu, version=4):
+    """The link r2 - server's router has a smaller MTU, so that r2 must answer with ICMP."""
+    lab.net.chain("client", "r1", "~wire", "r2", "r3", "server")
+    lab.ready()
+    lab.wire.delay(0.010, 0.0005)
+    lab.net["r2"].run("ip", "link", "set", "to-r3", "mtu", str(mtu))
+    lab.net["r3"].run("ip", "link", "set", "to-r2", "mtu", str(mtu))
+    lab.record_ends(between=("r1", "r2"))
+
+
+@scene("pmtu-icmp-honoured-healthy", "A narrow link answers with ICMP fragmentation needed, and the host obeys")
+def pmtu_honoured(lab):
+    narrow(lab, 1380)
+    pair = lab.pair()
+    assert pair.until("session") and pair.traffic(rounds=2, records=(("C", 5000), ("S", 7000)))
+    pair.goodbye()
+
+
+@scene("pmtu-icmp-honoured-v6-healthy", "A narrow link answers with ICMPv6 packet too big, and the host obeys")
+def pmtu_honoured_v6(lab):
+    narrow(lab, 1380)
+    pair = lab.pair(6)
+    assert pair.until("session") and pair.traffic(rounds=2, records=(("C", 5000), ("S", 7000)))
+    pair.goodbye()
+
+
+@scene("pmtu-icmp-ignored", "A narrow link answers with ICMP fragmentation needed, and the server ignores it")
+def pmtu_ignored(lab):
+    narrow(lab, 1380)
+    lab.server.firewall("input", "icmp type destination-unreachable drop")
+    pair = lab.pair()
+    pair.until("activation")
+    give_up(pair, 10)
+    pair.until("session", timeout=11, wait=False)
+
+
+# --- slow ----------------------------------------------------------------------------------------
+@scene("slow-server-tls", "The server thinks for half a minute over the ClientHello; the client leaves first")
+def slow_tls(lab):
+    pair = played(lab, phase="x224")
+    pair.server.pause = 60
+    pair.until("tls", timeout=2, wait=False)
+    lab.idle(1, shown=28)
+    pair.client.abort()
+
+
+@scene("slow-server-x224", "The server acknowledges the Connection Request and says nothing; the client leaves (FIN)")
+def slow_x224(lab):
+    pair = played(lab, 6, phase="tcp")
+    pair.server.pause = 60
+    pair.until("x224", timeout=12, wait=False)
+    pair.client.socket.shutdown(socket.SHUT_RDWR)
+
+
+@scene("slow-server-credssp", "The server does not answer the first CredSSP message; the client leaves after 15 s")
+def slow_credssp(lab):
+    pair = played(lab, phase="tls")
+    pair.server.pause = 60
+    pair.until("credssp", timeout=2, wait=False)
+    lab.idle(1, shown=13)
+    pair.client.abort()
+
+
+@scene("slow-client-server-gives-up", "The client does not send its ClientHello; the server's handshake timer closes (FIN)")
+def slow_client(lab):
+    pair = played(lab, phase="x224")
+    lab.idle(1.5, shown=30)
+    pair.server.close()
+    time.sleep(0.3)
+
+
+@scene("slow-path-handshake", "A path of four seconds round trip; the client gives up in CredSSP")
+def slow_path(lab):
+    lab.chain("client", "r1", "~wire", "r2", "server")
+    lab.wire.delay(2.0, 0.1)
+    lab.record_ends()
+    pair = lab.pair(timeout=40)
+    pair.until("credssp", timeout=22, wait=False)
+    pair.client.abort()
+    time.sleep(2.5)
+
+
+@scene("slow-server-healthy", "The server takes seconds for each of the early answers, and the session works")
+def slow_healthy(lab):
+    pair = played(lab, phase="tcp")
+    pair.server.pause = 1.3
+    assert pair.until("tls")
+    pair.server.pause = 0.4
+    assert pair.until("credssp")
+    pair.server.pause = 0
+    assert pair.until("session") and pair.traffic()
+    pair.goodbye()
+
+
+@scene("slow-path-healthy", "A satellite path of 600 ms round trip; the session works")
+def satellite(lab):
+    lab.chain("client", "r1", "~wire", "r2", "server")
+    lab.wire.delay(0.3, 0.01)
+    lab.record_ends()
+    pair = lab.pair(tls="1.3", timeout=40)
+    assert pair.until("session", timeout=60) and pair.traffic(rounds=1)
+    pair.goodbye()
+    time.sleep(0.5)
