@@ -51,7 +51,7 @@ fn survive(frame: &Frame<'_>) {
 }
 
 /// Frames that get far into the decoder before they are damaged.
-fn seeds() -> Vec<(LinkType, Vec<u8>)> {
+pub(super) fn seeds() -> Vec<(LinkType, Vec<u8>)> {
     let mirrored = ethernet(0x0800, &tcp4(b"payload"));
     let v2 = before(&[0x08, 0, 0, 0, 0, 0, 0, 3, 0, 1, 4, 6, 2, 0, 0, 0, 0, 8, 0, 0], &tcp4(b"x"));
     vec![
@@ -66,6 +66,10 @@ fn seeds() -> Vec<(LinkType, Vec<u8>)> {
             ethernet(0x8864, &before(&[0x11, 0, 0, 1, 0, 49, 0, 0x21], &tcp4(b"payload"))),
         ),
         (LinkType::ETHERNET, ethernet(0x8847, &before(&[0, 1, 1, 64], &mirrored))),
+        (
+            LinkType::ETHERNET,
+            ethernet(0x8847, &before(&[0, 1, 0, 64, 0, 2, 1, 64], &tcp6(b"payload"))),
+        ),
         (
             LinkType::LINUX_SLL,
             before(&[0, 4, 0, 1, 0, 6, 2, 0, 0, 0, 0, 9, 0, 0, 8, 0], &tcp4(b"x")),
@@ -110,7 +114,7 @@ proptest! {
 
     #[test]
     fn damaged_frames(
-        seed in 0..14usize,
+        seed in 0..15usize,
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         keep in any::<prop::sample::Index>(),
         padding in 0..20usize,

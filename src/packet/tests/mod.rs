@@ -3,6 +3,7 @@
 mod agreement;
 mod encapsulation;
 mod headers;
+mod oracle;
 
 use etherparse::PacketBuilder;
 
