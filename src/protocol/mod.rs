@@ -9,6 +9,7 @@ pub mod mcs;
 mod open;
 pub mod preamble;
 pub mod rdp;
+pub mod sniff;
 pub mod tls;
 pub mod tpkt;
 pub mod x224;
