@@ -4,6 +4,7 @@
 
 mod ber;
 mod bytes;
+pub mod dns;
 pub mod gcc;
 pub mod mcs;
 mod open;
