@@ -19,6 +19,7 @@ pub mod packet;
 pub mod flow;
 pub mod protocol;
 pub mod transcript;
+pub mod attempt;
 pub mod diagnosis;
 pub mod report;
 mod words;

@@ -6,7 +6,7 @@ use std::hash::Hasher;
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::flow::key::KeyHasher;
 use crate::flow::seen::Seen;
-use crate::packet::{Packet, Segment};
+use crate::packet::Segment;
 
 /// Within this time the same packet is taken for a copy; pktmon's components lie up to some milliseconds apart.
 const WINDOW: Span = Span::millis(5);
@@ -47,9 +47,9 @@ struct Print {
 
 impl CopyWatch {
     /// Whether this packet is a copy of one that just passed; counts it.
-    pub(super) fn is_copy(&mut self, packet: &Packet<'_>, segment: &Segment<'_>, seen: &Seen, copies: &mut Copies) -> bool {
+    pub(super) fn is_copy(&mut self, segment: &Segment<'_>, seen: &Seen, copies: &mut Copies) -> bool {
         let mut hasher = KeyHasher::default();
-        hasher.write_u64(seen.side as u64 | u64::from(seen.flags.0) << 8 | u64::from(packet.ip.id.unwrap_or(0)) << 32);
+        hasher.write_u64(seen.side as u64 | u64::from(seen.flags.0) << 8 | u64::from(seen.ip_id.unwrap_or(0)) << 32);
         hasher.write_u64(u64::from(seen.seq) << 32 | u64::from(seen.ack));
         hasher.write_u64(u64::from(seen.len) << 32 | u64::from(seen.window));
         if let Some((value, echo)) = seen.timestamps {

@@ -3,6 +3,7 @@
 pub mod copies;
 pub mod habits;
 pub mod key;
+pub mod lobby;
 pub mod seen;
 pub mod side;
 pub mod stream;
@@ -12,6 +13,7 @@ pub mod udp;
 
 pub use habits::{Habits, IpIdGait, SynFacts, Value, Values};
 pub use key::FlowKey;
+pub use lobby::{Lobby, Stranger, Stub};
 pub use seen::{Marks, PacketLog, Seen};
 pub use side::{PerSide, Side};
 pub use stream::Listener;

@@ -264,8 +264,14 @@ impl Connection {
         limits: &Limits,
         listener: &mut impl Listener,
     ) -> Option<Seen> {
-        let mut seen = Seen::of_segment(packet.no, packet.at, side, &packet.link, &packet.ip, segment);
-        if self.watch.is_copy(packet, segment, &seen, &mut self.copies) {
+        let seen = Seen::of_segment(packet.no, packet.at, side, &packet.link, &packet.ip, segment);
+        self.push_seen(seen, segment, limits, listener)
+    }
+
+    /// Tracks a segment that was remembered before it was known what the connection is; `segment` has its options and payload.
+    pub fn push_seen(&mut self, mut seen: Seen, segment: &Segment<'_>, limits: &Limits, listener: &mut impl Listener) -> Option<Seen> {
+        let side = seen.side;
+        if self.watch.is_copy(segment, &seen, &mut self.copies) {
             return None;
         }
         if let Some(last) = self.log.last() {

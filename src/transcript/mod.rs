@@ -1,12 +1,17 @@
 //! Flow events and messages in, a transcript out: what was said, by whom, in which frames, and how far it came.
 
+pub mod hidden;
 mod inbox;
 pub mod moment;
 pub mod phase;
+pub mod progress;
 pub mod recorder;
+pub mod tcp;
 mod tls;
 
 pub use inbox::Stamp;
 pub use moment::{Depth, Foreign, Frames, Moment, Moments, Sealed, SealedKind, What};
 pub use phase::{Phase, Role, Transport, Vantage};
+pub use progress::{Milestone, Progress};
 pub use recorder::Recorder;
+pub use tcp::{Transcript, Window};

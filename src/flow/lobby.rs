@@ -1,0 +1,150 @@
+//! Where flows wait whose content has not shown yet what they are. Strangers are remembered by their first packets; those that turn
+//! out to be something else are dismissed and passed over from then on. Both memories are fixed in size.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use crate::flow::key::{BuildKeyHasher, FlowKey};
+use crate::flow::seen::Seen;
+use crate::packet::TcpOptions;
+
+/// How many packets of a stranger are remembered: SYN, SYN+ACK, ACK and one more.
+const PACKETS: usize = 4;
+/// Fingerprints that share one line of memory.
+const WAYS: usize = 8;
+
+/// A packet of a stranger: its headers and options.
+#[derive(Clone, Copy, Debug)]
+pub struct Stub {
+    /// The headers; `side` is meaningless until the client is known.
+    pub seen: Seen,
+    /// The TCP options.
+    pub options: TcpOptions,
+    /// Who sent it.
+    pub from: SocketAddr,
+}
+
+/// A flow of which only the first packets are known.
+#[derive(Clone, Debug)]
+pub struct Stranger {
+    /// Its key.
+    pub key: FlowKey,
+    /// Its first packets, in order.
+    pub stubs: smallvec::SmallVec<[Stub; PACKETS]>,
+}
+
+impl Stranger {
+    /// The end to which the first SYN went, if the first packet is one.
+    pub fn server(&self) -> Option<SocketAddr> {
+        let first = self.stubs.first()?;
+        let (low, high) = self.key.ends();
+        let to = if first.from == low { high } else { low };
+        let flags = first.seen.flags;
+        use crate::packet::TcpFlags;
+        (flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK)).then_some(to)
+    }
+}
+
+/// Strangers and the dismissed.
+#[derive(Debug)]
+pub struct Lobby {
+    strangers: Vec<Option<Stranger>>,
+    index: HashMap<FlowKey, u32, BuildKeyHasher>,
+    next: usize,
+    dismissed: Vec<[u32; WAYS]>,
+    turn: u32,
+    /// Strangers that had to leave before they showed what they are.
+    pub forgotten: u64,
+}
+
+impl Lobby {
+    /// A lobby for so many strangers and so many dismissed flows.
+    pub fn new(strangers: usize, dismissed: usize) -> Lobby {
+        let sets = (dismissed / WAYS).max(1).next_power_of_two();
+        Lobby {
+            strangers: vec![None; strangers.max(1)],
+            index: HashMap::default(),
+            next: 0,
+            dismissed: vec![[0; WAYS]; sets],
+            turn: 0,
+            forgotten: 0,
+        }
+    }
+
+    /// Whether this flow is known to be nothing of ours.
+    pub fn is_dismissed(&self, fingerprint: u64) -> bool {
+        let (set, tag) = self.place(fingerprint);
+        self.dismissed.get(set).is_some_and(|ways| ways.contains(&tag))
+    }
+
+    /// Passes over this flow from now on.
+    pub fn dismiss(&mut self, fingerprint: u64) {
+        let (set, tag) = self.place(fingerprint);
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn as usize % WAYS;
+        if let Some(ways) = self.dismissed.get_mut(set)
+            && !ways.contains(&tag)
+        {
+            let free = ways.iter().position(|way| *way == 0).unwrap_or(turn);
+            if let Some(way) = ways.get_mut(free) {
+                *way = tag;
+            }
+        }
+    }
+
+    /// Looks at this flow anew: a SYN begins another connection between the same ports.
+    pub fn readmit(&mut self, key: &FlowKey, fingerprint: u64) {
+        let (set, tag) = self.place(fingerprint);
+        if let Some(ways) = self.dismissed.get_mut(set) {
+            for way in ways.iter_mut().filter(|way| **way == tag) {
+                *way = 0;
+            }
+        }
+        if let Some(at) = self.index.remove(key)
+            && let Some(row) = self.strangers.get_mut(at as usize)
+        {
+            *row = None;
+        }
+    }
+
+    fn place(&self, fingerprint: u64) -> (usize, u32) {
+        let set = (fingerprint as usize) & (self.dismissed.len() - 1);
+        // Zero marks a free way.
+        (set, ((fingerprint >> 32) as u32).max(1))
+    }
+
+    /// Remembers a packet of a flow that has not shown what it is.
+    pub fn remember(&mut self, key: FlowKey, stub: Stub) {
+        if let Some(at) = self.index.get(&key) {
+            if let Some(Some(stranger)) = self.strangers.get_mut(*at as usize)
+                && stranger.stubs.len() < PACKETS
+            {
+                stranger.stubs.push(stub);
+            }
+            return;
+        }
+        let at = self.next;
+        self.next = (self.next + 1) % self.strangers.len();
+        if let Some(row) = self.strangers.get_mut(at) {
+            let fresh = Stranger { key, stubs: smallvec::smallvec![stub] };
+            if let Some(old) = row.replace(fresh) {
+                self.index.remove(&old.key);
+                self.forgotten += 1;
+            }
+            self.index.insert(key, u32::try_from(at).unwrap_or(0));
+        }
+    }
+
+    /// Takes a stranger out: it turned out to be of interest.
+    pub fn take(&mut self, key: &FlowKey) -> Option<Stranger> {
+        let at = self.index.remove(key)?;
+        self.strangers.get_mut(at as usize)?.take()
+    }
+
+    /// Takes out every stranger that began with a SYN to one of these servers.
+    pub fn take_all_to(&mut self, is_wanted: impl Fn(SocketAddr) -> bool) -> Vec<Stranger> {
+        let wanted: Vec<FlowKey> =
+            self.strangers.iter().flatten().filter(|row| row.server().is_some_and(&is_wanted)).map(|row| row.key).collect();
+        wanted.iter().filter_map(|key| self.take(key)).collect()
+    }
+}

@@ -1,0 +1,140 @@
+//! How far a connection came: which phases it completed, when, in which frame, and whether that was read or inferred.
+
+use crate::capture::{FrameNo, Timestamp};
+use crate::flow::{Opening, Side};
+use crate::protocol::mcs::McsResult;
+use crate::protocol::tls::record::Version;
+use crate::transcript::hidden::{self, Hidden};
+use crate::transcript::moment::What;
+use crate::transcript::phase::{Phase, Role};
+use crate::transcript::tcp::Transcript;
+
+/// A phase that was completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Milestone {
+    /// The phase.
+    pub phase: Phase,
+    /// When it was entered.
+    pub began: Timestamp,
+    /// When it was completed.
+    pub done: Timestamp,
+    /// The frame that completed it.
+    pub frame: FrameNo,
+    /// Told from sizes, directions and timing under TLS.
+    pub inferred: bool,
+}
+
+/// How far a connection came.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// The first phase that it did not complete.
+    pub phase: Phase,
+    /// Whether `phase` was told from sizes, directions and timing under TLS.
+    pub inferred: bool,
+    /// The phases that it completed, in order.
+    pub done: Vec<Milestone>,
+    /// When `phase` was entered.
+    pub entered: Timestamp,
+    /// What was made out under TLS.
+    pub hidden: Hidden,
+}
+
+impl Progress {
+    /// Whether this phase was completed.
+    pub fn completed(&self, phase: Phase) -> bool {
+        self.done.iter().any(|milestone| milestone.phase == phase)
+    }
+
+    /// Reads a transcript for how far it came.
+    pub fn of(t: &Transcript) -> Progress {
+        let mut walk = Walk { entered: t.started(), done: Vec::new() };
+        let hidden = hidden::read(t);
+        let (phase, inferred) = walk.go(t, &hidden);
+        Progress { phase, inferred, done: walk.done, entered: walk.entered, hidden }
+    }
+}
+
+struct Walk {
+    entered: Timestamp,
+    done: Vec<Milestone>,
+}
+
+impl Walk {
+    fn complete(&mut self, phase: Phase, done: Timestamp, frame: FrameNo, inferred: bool) {
+        self.done.push(Milestone { phase, began: self.entered, done, frame, inferred });
+        self.entered = done;
+    }
+
+    fn go(&mut self, t: &Transcript, hidden: &Hidden) -> (Phase, bool) {
+        let midstream = t.tcp.opening == Opening::MidStream;
+        match t.tcp.handshake.ack.filter(|_| t.tcp.handshake.syn_ack.is_some()) {
+            Some((frame, at)) => self.complete(Phase::Tcp, at, frame, false),
+            None if midstream || !t.moments.is_empty() => {}
+            None => return (Phase::Tcp, false),
+        }
+        if t.role == Role::Gateway {
+            return self.tls(t, Phase::Gateway).unwrap_or_else(|| self.behind(hidden, Phase::Gateway));
+        }
+        if let Some((moment, _)) = t.confirm() {
+            if t.selected().is_none() {
+                return (Phase::X224, false);
+            }
+            self.complete(Phase::X224, moment.at, moment.frames.last, false);
+        } else if !midstream || t.request().is_some() {
+            // TLS or MCS without a Connection Confirm: its frame was not captured.
+            let went_on = t.client_hello().is_some() || t.sealed().next().is_some() || spoke_mcs(t);
+            if !went_on {
+                return (Phase::X224, false);
+            }
+        }
+        if t.selected().is_some_and(|protocols| protocols.0 == 0) || spoke_mcs(t) {
+            return self.standard_security(t);
+        }
+        let next = hidden.first_phase;
+        self.tls(t, next).unwrap_or_else(|| self.behind(hidden, next))
+    }
+
+    /// Both Finished messages; in TLS 1.3 the client's is the last.
+    fn tls(&mut self, t: &Transcript, _next: Phase) -> Option<(Phase, bool)> {
+        let is_13 = t.server_hello().is_some_and(|(_, hello)| hello.version().stream_equivalent() == Version::TLS13);
+        let (client, server) = (t.finished(Side::Client), t.finished(Side::Server));
+        let last = match (client, server) {
+            (Some(client), _) if is_13 => Some(client),
+            (Some(client), Some(server)) => Some(if client.at > server.at { client } else { server }),
+            _ => None,
+        };
+        match last {
+            Some(moment) => {
+                self.complete(Phase::Tls, moment.at, moment.frames.last, false);
+                None
+            }
+            // Application data of a connection whose handshake was not captured.
+            None if t.client_hello().is_none() && t.sealed().next().is_some() => None,
+            None => Some((Phase::Tls, false)),
+        }
+    }
+
+    fn behind(&mut self, hidden: &Hidden, first: Phase) -> (Phase, bool) {
+        for step in &hidden.completed {
+            self.complete(step.phase, step.at, step.frame, step.inferred);
+        }
+        (hidden.phase.unwrap_or(first), hidden.inferred)
+    }
+
+    /// Standard RDP Security: MCS in clear, then RC4 under MCS headers that stay readable.
+    fn standard_security(&mut self, t: &Transcript) -> (Phase, bool) {
+        let clear = hidden::clear_progress(t);
+        for step in &clear.completed {
+            self.complete(step.phase, step.at, step.frame, step.inferred);
+        }
+        (clear.phase.unwrap_or(Phase::Mcs), clear.inferred)
+    }
+}
+
+/// Whether MCS was spoken in clear.
+fn spoke_mcs(t: &Transcript) -> bool {
+    t.outer().any(|moment| {
+        matches!(&moment.what, What::ConnectInitial(_) | What::AttachUser | What::ChannelData { .. } | What::FastPath(_))
+            || matches!(&moment.what, What::ConnectResponse { result, .. } if *result == McsResult(0))
+    })
+}

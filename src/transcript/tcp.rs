@@ -1,0 +1,164 @@
+//! The transcript of one TCP connection: its packets as tracked, its messages as recorded, and the questions that rules ask of them.
+
+use std::net::SocketAddr;
+
+use crate::capture::{FrameNo, Span, Timestamp};
+use crate::flow::{Connection, FlowKey, Side};
+use crate::protocol::tls::alert::Alert;
+use crate::protocol::tls::certificate::Certificate;
+use crate::protocol::tls::hello::{ClientHello, ServerHello};
+use crate::protocol::x224::{Answer, ConnectionConfirm, ConnectionRequest, Protocols};
+use crate::transcript::moment::{Depth, Foreign, Moment, Moments, Sealed, SealedKind, What};
+use crate::transcript::phase::Role;
+
+/// What the capture shows around a connection, to tell an end from the end of the capture.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Window {
+    /// The first frame of the capture.
+    pub first: Timestamp,
+    /// The last frame of the capture, or of what was captured so far.
+    pub last: Timestamp,
+}
+
+/// One TCP connection, as it was seen and heard.
+#[derive(Clone, Debug)]
+pub struct Transcript {
+    /// Its number while it is worked on; connections of one capture are numbered in order of appearance.
+    pub id: u32,
+    /// The source that holds it.
+    pub source: u32,
+    /// Its key.
+    pub key: FlowKey,
+    /// The client.
+    pub client: SocketAddr,
+    /// The server.
+    pub server: SocketAddr,
+    /// What it is for.
+    pub role: Role,
+    /// Why it is taken for an RD Gateway connection, where it is.
+    pub role_why: Option<String>,
+    /// Its packets.
+    pub tcp: Connection,
+    /// What was said.
+    pub moments: Moments,
+    /// The span of the capture.
+    pub window: Window,
+}
+
+impl Transcript {
+    /// The time of the first packet.
+    pub fn started(&self) -> Timestamp {
+        self.tcp.first().at
+    }
+
+    /// The time of the last packet.
+    pub fn ended(&self) -> Timestamp {
+        self.tcp.last().at
+    }
+
+    /// How long the capture goes on after the last packet of this connection.
+    pub fn watched_after(&self) -> Span {
+        self.window.last.since(self.ended())
+    }
+
+    /// What was said on the connection itself, not inside TLS.
+    pub fn outer(&self) -> impl DoubleEndedIterator<Item = &Moment> + Clone {
+        self.moments.iter().filter(|moment| moment.depth == Depth::OUTER)
+    }
+
+    fn find<'a, T>(&'a self, pick: impl Fn(&'a What) -> Option<T>) -> Option<(&'a Moment, T)> {
+        self.outer().find_map(|moment| pick(&moment.what).map(|found| (moment, found)))
+    }
+
+    /// The X.224 Connection Request.
+    pub fn request(&self) -> Option<(&Moment, &ConnectionRequest)> {
+        self.find(|what| if let What::Request(request) = what { Some(&**request) } else { None })
+    }
+
+    /// The X.224 Connection Confirm.
+    pub fn confirm(&self) -> Option<(&Moment, &ConnectionConfirm)> {
+        self.find(|what| if let What::Confirm(confirm) = what { Some(&**confirm) } else { None })
+    }
+
+    /// The security protocol that the server selected; Standard RDP Security is the empty set.
+    pub fn selected(&self) -> Option<Protocols> {
+        match self.confirm()?.1.answer {
+            Answer::Absent => Some(Protocols(0)),
+            Answer::Response { selected, .. } => Some(selected),
+            Answer::Failure { .. } | Answer::Unknown { .. } => None,
+        }
+    }
+
+    /// The first ClientHello.
+    pub fn client_hello(&self) -> Option<(&Moment, &ClientHello)> {
+        self.find(|what| if let What::ClientHello(hello) = what { Some(&**hello) } else { None })
+    }
+
+    /// The ServerHello; a HelloRetryRequest is none.
+    pub fn server_hello(&self) -> Option<(&Moment, &ServerHello)> {
+        self.find(|what| match what {
+            What::ServerHello(hello) if !hello.hello_retry_request => Some(&**hello),
+            _ => None,
+        })
+    }
+
+    /// The server's certificate.
+    pub fn certificate(&self) -> Option<(&Moment, &Certificate)> {
+        self.outer().filter(|moment| moment.side == Side::Server).find_map(|moment| match &moment.what {
+            What::Certificates(chain) => chain.first().map(|leaf| (moment, leaf)),
+            _ => None,
+        })
+    }
+
+    /// The server's chain, leaf first.
+    pub fn chain(&self) -> Option<(&Moment, &[Certificate])> {
+        self.outer().filter(|moment| moment.side == Side::Server).find_map(|moment| match &moment.what {
+            What::Certificates(chain) if !chain.is_empty() => Some((moment, chain.as_slice())),
+            _ => None,
+        })
+    }
+
+    /// Alerts in clear, in order.
+    pub fn alerts(&self) -> impl Iterator<Item = (&Moment, Alert)> {
+        self.outer().filter_map(|moment| match moment.what {
+            What::Alert(alert) => Some((moment, alert)),
+            _ => None,
+        })
+    }
+
+    /// Sealed records, in order.
+    pub fn sealed(&self) -> impl DoubleEndedIterator<Item = (&Moment, Sealed)> + Clone {
+        self.outer().filter_map(|moment| match moment.what {
+            What::Sealed(sealed) => Some((moment, sealed)),
+            _ => None,
+        })
+    }
+
+    /// When a side's Finished passed.
+    pub fn finished(&self, side: Side) -> Option<&Moment> {
+        self.sealed().find(|(moment, sealed)| moment.side == side && sealed.kind == SealedKind::Finished).map(|(moment, _)| moment)
+    }
+
+    /// The first words of a side that speaks something other than RDP.
+    pub fn foreign(&self, side: Side) -> Option<(&Moment, &Foreign)> {
+        self.outer().filter(|moment| moment.side == side).find_map(|moment| match &moment.what {
+            What::Foreign(foreign) => Some((moment, foreign)),
+            _ => None,
+        })
+    }
+
+    /// The name that the client asked TLS for.
+    pub fn sni(&self) -> Option<&str> {
+        self.client_hello()?.1.server_name.as_deref()
+    }
+
+    /// The user in the cookie of the Connection Request; mstsc cuts it to nine characters.
+    pub fn cookie(&self) -> Option<&str> {
+        self.request()?.1.cookie.as_deref()
+    }
+
+    /// The first and the last frame.
+    pub fn frames(&self) -> (FrameNo, FrameNo) {
+        (self.tcp.first().no, self.tcp.last().no)
+    }
+}
