@@ -46,7 +46,10 @@ impl Attempt {
     /// Until when another connection of the same client to the same server still belongs to this action.
     pub fn open_until(&self) -> Timestamp {
         let ended = self.ended();
-        let patient = self.connections.last().is_some_and(|(t, progress)| may_be_asking(t, progress));
+        let patient = self
+            .connections
+            .last()
+            .is_some_and(|(t, progress)| may_be_asking(t, progress));
         ended.plus(if patient { PROMPT } else { RETRY })
     }
 
@@ -65,9 +68,18 @@ impl Attempt {
 /// Whether the client may have left to ask its user about a certificate or for credentials: it closed first, after it had seen what
 /// to ask about, and nobody had refused anything.
 fn may_be_asking(t: &Transcript, progress: &Progress) -> bool {
-    let refused = t.confirm().is_some_and(|(_, confirm)| matches!(confirm.answer, Answer::Failure { .. }));
-    let left_first = t.tcp.half.client.fin.is_some() || t.tcp.resets.first().is_some_and(|reset| reset.seen.side == crate::flow::Side::Client);
-    !refused && left_first && t.tcp.opening != Opening::MidStream && matches!(progress.phase, Phase::X224 | Phase::Tls | Phase::CredSsp | Phase::Mcs)
+    let refused = t
+        .confirm()
+        .is_some_and(|(_, confirm)| matches!(confirm.answer, Answer::Failure { .. }));
+    let left_first = t.tcp.half.client.fin.is_some()
+        || t.tcp
+            .resets
+            .first()
+            .is_some_and(|reset| reset.seen.side == crate::flow::Side::Client);
+    !refused
+        && left_first
+        && t.tcp.opening != Opening::MidStream
+        && matches!(progress.phase, Phase::X224 | Phase::Tls | Phase::CredSsp | Phase::Mcs)
 }
 
 /// Gathers transcripts into attempts.
@@ -82,17 +94,26 @@ impl Gatherer {
     pub fn push(&mut self, t: Transcript) {
         let progress = Progress::of(&t);
         if let Some(attempt) = self.open.iter_mut().rev().find(|attempt| attempt.takes(&t)) {
-            let at = attempt.connections.partition_point(|(other, _)| other.started() <= t.started());
+            let at = attempt
+                .connections
+                .partition_point(|(other, _)| other.started() <= t.started());
             attempt.connections.insert(at, (t, progress));
             return;
         }
         self.next += 1;
-        self.open.push(Attempt { id: self.next, client: t.client.ip(), connections: vec![(t, progress)] });
+        self.open.push(Attempt {
+            id: self.next,
+            client: t.client.ip(),
+            connections: vec![(t, progress)],
+        });
     }
 
     /// The attempts to which nothing can be added any more at `now`, given the starts of connections that are still followed.
     pub fn settled(&mut self, now: Timestamp, still_followed: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
-        let (ripe, open) = self.open.drain(..).partition(|attempt| attempt.open_until() < now && !still_followed(attempt));
+        let (ripe, open) = self
+            .open
+            .drain(..)
+            .partition(|attempt| attempt.open_until() < now && !still_followed(attempt));
         self.open = open;
         ripe
     }
@@ -102,4 +123,3 @@ impl Gatherer {
         std::mem::take(&mut self.open)
     }
 }
-

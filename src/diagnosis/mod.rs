@@ -1,7 +1,64 @@
 //! Attempts in, verdicts out: the words of the contract and the rules that use them.
+//!
+//! An attempt is judged connection by connection. The rules stand in one table, the most telling first: what was said decides before
+//! what was measured, and who sent a RST is asked last.
 
+pub mod case;
 pub mod causes;
+pub mod close;
+pub mod rules;
 pub mod verdict;
 
+pub use case::{Case, Context, Finding, HostBook};
 pub use causes::CAUSES;
+pub use close::Close;
 pub use verdict::{Act, Alternative, Cause, Confidence, EndedBy, Evidence, Family, Leans, Mechanism, Remedy, Verdict};
+
+use crate::attempt::Attempt;
+
+/// The judgement of one attempt: a finding for each of its connections, and which of them decides.
+#[derive(Debug)]
+pub struct Judgement {
+    /// The findings, in the order of the attempt's connections.
+    pub findings: Vec<Finding>,
+    /// The connection whose verdict the attempt takes.
+    pub decisive: usize,
+}
+
+/// Judges an attempt.
+pub fn judge(attempt: &Attempt, context: &Context) -> Judgement {
+    let findings: Vec<Finding> = attempt
+        .connections
+        .iter()
+        .map(|(t, progress)| {
+            rules::first(&Case {
+                context,
+                attempt,
+                t,
+                progress,
+                close: Close::of(t),
+            })
+        })
+        .collect();
+    let decisive = decisive(attempt, &findings);
+    Judgement { findings, decisive }
+}
+
+/// A connection that succeeded decides over those before it. Otherwise it is the failure that came furthest: a server that refused
+/// the logon explains more than its refusal of the retry without NLA. What cannot be judged, or was left by the client on its own,
+/// decides only where there is nothing else.
+fn decisive(attempt: &Attempt, findings: &[Finding]) -> usize {
+    let weight = |finding: &Finding| match finding.verdict.cause.slug {
+        _ if finding.verdict.healthy() => 3,
+        "capture_incomplete" => 0,
+        "aborted_by_client" => 1,
+        _ => 2,
+    };
+    let best = attempt
+        .connections
+        .iter()
+        .zip(findings)
+        .enumerate()
+        .max_by_key(|(at, ((_, progress), finding))| (weight(finding), progress.phase, finding.verdict.confidence, *at));
+    best.map_or(0, |(at, _)| at)
+}

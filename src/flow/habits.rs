@@ -30,7 +30,8 @@ pub struct Value<T> {
 }
 
 impl<T: Copy + PartialEq> Values<T> {
-    fn add(&mut self, value: T, no: FrameNo) {
+    /// Counts a value.
+    pub fn learn(&mut self, value: T, no: FrameNo) {
         if let Some(known) = self.seen.iter_mut().find(|known| known.value == value) {
             known.count += 1;
             known.last = no;
@@ -205,19 +206,19 @@ impl Habits {
             return;
         }
         if let Some(mac) = seen.src_mac {
-            self.mac.add(mac, seen.no);
+            self.mac.learn(mac, seen.no);
         }
         if seen.flags.has(TcpFlags::SYN) {
-            self.handshake_ttl.add(seen.ttl, seen.no);
+            self.handshake_ttl.learn(seen.ttl, seen.no);
             return;
         }
         self.packets += 1;
-        self.ttl.add(seen.ttl, seen.no);
+        self.ttl.learn(seen.ttl, seen.no);
         self.ip_id.add(seen);
-        self.df.add(seen.df, seen.no);
-        self.tos.add(seen.tos & !0x03, seen.no);
+        self.df.learn(seen.df, seen.no);
+        self.tos.learn(seen.tos & !0x03, seen.no);
         if let Some(label) = seen.flow_label {
-            self.flow_label.add(label, seen.no);
+            self.flow_label.learn(label, seen.no);
         }
         if let Some((value, echo)) = seen.timestamps {
             self.with_timestamps += 1;

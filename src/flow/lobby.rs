@@ -126,7 +126,10 @@ impl Lobby {
         let at = self.next;
         self.next = (self.next + 1) % self.strangers.len();
         if let Some(row) = self.strangers.get_mut(at) {
-            let fresh = Stranger { key, stubs: smallvec::smallvec![stub] };
+            let fresh = Stranger {
+                key,
+                stubs: smallvec::smallvec![stub],
+            };
             if let Some(old) = row.replace(fresh) {
                 self.index.remove(&old.key);
                 self.forgotten += 1;
@@ -143,8 +146,13 @@ impl Lobby {
 
     /// Takes out every stranger that began with a SYN to one of these servers.
     pub fn take_all_to(&mut self, is_wanted: impl Fn(SocketAddr) -> bool) -> Vec<Stranger> {
-        let wanted: Vec<FlowKey> =
-            self.strangers.iter().flatten().filter(|row| row.server().is_some_and(&is_wanted)).map(|row| row.key).collect();
+        let wanted: Vec<FlowKey> = self
+            .strangers
+            .iter()
+            .flatten()
+            .filter(|row| row.server().is_some_and(&is_wanted))
+            .map(|row| row.key)
+            .collect();
         wanted.iter().filter_map(|key| self.take(key)).collect()
     }
 }

@@ -269,7 +269,13 @@ impl Connection {
     }
 
     /// Tracks a segment that was remembered before it was known what the connection is; `segment` has its options and payload.
-    pub fn push_seen(&mut self, mut seen: Seen, segment: &Segment<'_>, limits: &Limits, listener: &mut impl Listener) -> Option<Seen> {
+    pub fn push_seen(
+        &mut self,
+        mut seen: Seen,
+        segment: &Segment<'_>,
+        limits: &Limits,
+        listener: &mut impl Listener,
+    ) -> Option<Seen> {
         let side = seen.side;
         if self.watch.is_copy(segment, &seen, &mut self.copies) {
             return None;

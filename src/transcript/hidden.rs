@@ -35,15 +35,30 @@ pub struct Hidden {
 
 /// Reads what is behind the TLS of a connection.
 pub fn read(t: &Transcript) -> Hidden {
-    let hybrid = t.selected().is_some_and(|selected| selected.0 & (Protocols::PROTOCOL_HYBRID.0 | Protocols::PROTOCOL_HYBRID_EX.0) != 0);
+    let hybrid = t
+        .selected()
+        .is_some_and(|selected| selected.0 & (Protocols::PROTOCOL_HYBRID.0 | Protocols::PROTOCOL_HYBRID_EX.0) != 0);
     let first_phase = if hybrid { Phase::CredSsp } else { Phase::Mcs };
-    let mut hidden = Hidden { first_phase, phase: None, inferred: true, completed: Vec::new() };
-    let application: Vec<_> = t.sealed().filter(|(_, sealed)| sealed.kind == SealedKind::Application).collect();
+    let mut hidden = Hidden {
+        first_phase,
+        phase: None,
+        inferred: true,
+        completed: Vec::new(),
+    };
+    let application: Vec<_> = t
+        .sealed()
+        .filter(|(_, sealed)| sealed.kind == SealedKind::Application)
+        .collect();
     let of = |side: Side| application.iter().filter(|(moment, _)| moment.side == side).count();
     // The fewest records with which any known client and server come from MCS to Font Map: 13 and 15.
     if of(Side::Client) >= 18 && of(Side::Server) >= 18 {
         if let Some((moment, _)) = application.get(36) {
-            hidden.completed.push(HiddenStep { phase: first_phase, at: moment.at, frame: moment.frames.last, inferred: true });
+            hidden.completed.push(HiddenStep {
+                phase: first_phase,
+                at: moment.at,
+                frame: moment.frames.last,
+                inferred: true,
+            });
         }
         hidden.phase = Some(Phase::Session);
     }
@@ -52,13 +67,23 @@ pub fn read(t: &Transcript) -> Hidden {
 
 /// How far Standard RDP Security came: MCS headers are in clear, their content may not be.
 pub fn clear_progress(t: &Transcript) -> Hidden {
-    let mut clear = Hidden { first_phase: Phase::Mcs, phase: None, inferred: false, completed: Vec::new() };
+    let mut clear = Hidden {
+        first_phase: Phase::Mcs,
+        phase: None,
+        inferred: false,
+        completed: Vec::new(),
+    };
     let mut data = PerCount::default();
     for moment in t.outer() {
         if let What::ChannelData { .. } | What::FastPath(_) = moment.what {
             data.count += 1;
             if data.count == 12 {
-                clear.completed.push(HiddenStep { phase: Phase::Mcs, at: moment.at, frame: moment.frames.last, inferred: true });
+                clear.completed.push(HiddenStep {
+                    phase: Phase::Mcs,
+                    at: moment.at,
+                    frame: moment.frames.last,
+                    inferred: true,
+                });
                 clear.phase = Some(Phase::Session);
                 clear.inferred = true;
             }

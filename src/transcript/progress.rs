@@ -47,10 +47,19 @@ impl Progress {
 
     /// Reads a transcript for how far it came.
     pub fn of(t: &Transcript) -> Progress {
-        let mut walk = Walk { entered: t.started(), done: Vec::new() };
+        let mut walk = Walk {
+            entered: t.started(),
+            done: Vec::new(),
+        };
         let hidden = hidden::read(t);
         let (phase, inferred) = walk.go(t, &hidden);
-        Progress { phase, inferred, done: walk.done, entered: walk.entered, hidden }
+        Progress {
+            phase,
+            inferred,
+            done: walk.done,
+            entered: walk.entered,
+            hidden,
+        }
     }
 }
 
@@ -61,7 +70,13 @@ struct Walk {
 
 impl Walk {
     fn complete(&mut self, phase: Phase, done: Timestamp, frame: FrameNo, inferred: bool) {
-        self.done.push(Milestone { phase, began: self.entered, done, frame, inferred });
+        self.done.push(Milestone {
+            phase,
+            began: self.entered,
+            done,
+            frame,
+            inferred,
+        });
         self.entered = done;
     }
 
@@ -73,7 +88,9 @@ impl Walk {
             None => return (Phase::Tcp, false),
         }
         if t.role == Role::Gateway {
-            return self.tls(t, Phase::Gateway).unwrap_or_else(|| self.behind(hidden, Phase::Gateway));
+            return self
+                .tls(t, Phase::Gateway)
+                .unwrap_or_else(|| self.behind(hidden, Phase::Gateway));
         }
         if let Some((moment, _)) = t.confirm() {
             if t.selected().is_none() {
@@ -96,7 +113,9 @@ impl Walk {
 
     /// Both Finished messages; in TLS 1.3 the client's is the last.
     fn tls(&mut self, t: &Transcript, _next: Phase) -> Option<(Phase, bool)> {
-        let is_13 = t.server_hello().is_some_and(|(_, hello)| hello.version().stream_equivalent() == Version::TLS13);
+        let is_13 = t
+            .server_hello()
+            .is_some_and(|(_, hello)| hello.version().stream_equivalent() == Version::TLS13);
         let (client, server) = (t.finished(Side::Client), t.finished(Side::Server));
         let last = match (client, server) {
             (Some(client), _) if is_13 => Some(client),
@@ -134,7 +153,9 @@ impl Walk {
 /// Whether MCS was spoken in clear.
 fn spoke_mcs(t: &Transcript) -> bool {
     t.outer().any(|moment| {
-        matches!(&moment.what, What::ConnectInitial(_) | What::AttachUser | What::ChannelData { .. } | What::FastPath(_))
-            || matches!(&moment.what, What::ConnectResponse { result, .. } if *result == McsResult(0))
+        matches!(
+            &moment.what,
+            What::ConnectInitial(_) | What::AttachUser | What::ChannelData { .. } | What::FastPath(_)
+        ) || matches!(&moment.what, What::ConnectResponse { result, .. } if *result == McsResult(0))
     })
 }

@@ -67,17 +67,30 @@ impl Transcript {
     }
 
     fn find<'a, T>(&'a self, pick: impl Fn(&'a What) -> Option<T>) -> Option<(&'a Moment, T)> {
-        self.outer().find_map(|moment| pick(&moment.what).map(|found| (moment, found)))
+        self.outer()
+            .find_map(|moment| pick(&moment.what).map(|found| (moment, found)))
     }
 
     /// The X.224 Connection Request.
     pub fn request(&self) -> Option<(&Moment, &ConnectionRequest)> {
-        self.find(|what| if let What::Request(request) = what { Some(&**request) } else { None })
+        self.find(|what| {
+            if let What::Request(request) = what {
+                Some(&**request)
+            } else {
+                None
+            }
+        })
     }
 
     /// The X.224 Connection Confirm.
     pub fn confirm(&self) -> Option<(&Moment, &ConnectionConfirm)> {
-        self.find(|what| if let What::Confirm(confirm) = what { Some(&**confirm) } else { None })
+        self.find(|what| {
+            if let What::Confirm(confirm) = what {
+                Some(&**confirm)
+            } else {
+                None
+            }
+        })
     }
 
     /// The security protocol that the server selected; Standard RDP Security is the empty set.
@@ -91,7 +104,13 @@ impl Transcript {
 
     /// The first ClientHello.
     pub fn client_hello(&self) -> Option<(&Moment, &ClientHello)> {
-        self.find(|what| if let What::ClientHello(hello) = what { Some(&**hello) } else { None })
+        self.find(|what| {
+            if let What::ClientHello(hello) = what {
+                Some(&**hello)
+            } else {
+                None
+            }
+        })
     }
 
     /// The ServerHello; a HelloRetryRequest is none.
@@ -104,18 +123,22 @@ impl Transcript {
 
     /// The server's certificate.
     pub fn certificate(&self) -> Option<(&Moment, &Certificate)> {
-        self.outer().filter(|moment| moment.side == Side::Server).find_map(|moment| match &moment.what {
-            What::Certificates(chain) => chain.first().map(|leaf| (moment, leaf)),
-            _ => None,
-        })
+        self.outer()
+            .filter(|moment| moment.side == Side::Server)
+            .find_map(|moment| match &moment.what {
+                What::Certificates(chain) => chain.first().map(|leaf| (moment, leaf)),
+                _ => None,
+            })
     }
 
     /// The server's chain, leaf first.
     pub fn chain(&self) -> Option<(&Moment, &[Certificate])> {
-        self.outer().filter(|moment| moment.side == Side::Server).find_map(|moment| match &moment.what {
-            What::Certificates(chain) if !chain.is_empty() => Some((moment, chain.as_slice())),
-            _ => None,
-        })
+        self.outer()
+            .filter(|moment| moment.side == Side::Server)
+            .find_map(|moment| match &moment.what {
+                What::Certificates(chain) if !chain.is_empty() => Some((moment, chain.as_slice())),
+                _ => None,
+            })
     }
 
     /// Alerts in clear, in order.
@@ -136,15 +159,19 @@ impl Transcript {
 
     /// When a side's Finished passed.
     pub fn finished(&self, side: Side) -> Option<&Moment> {
-        self.sealed().find(|(moment, sealed)| moment.side == side && sealed.kind == SealedKind::Finished).map(|(moment, _)| moment)
+        self.sealed()
+            .find(|(moment, sealed)| moment.side == side && sealed.kind == SealedKind::Finished)
+            .map(|(moment, _)| moment)
     }
 
     /// The first words of a side that speaks something other than RDP.
     pub fn foreign(&self, side: Side) -> Option<(&Moment, &Foreign)> {
-        self.outer().filter(|moment| moment.side == side).find_map(|moment| match &moment.what {
-            What::Foreign(foreign) => Some((moment, foreign)),
-            _ => None,
-        })
+        self.outer()
+            .filter(|moment| moment.side == side)
+            .find_map(|moment| match &moment.what {
+                What::Foreign(foreign) => Some((moment, foreign)),
+                _ => None,
+            })
     }
 
     /// The name that the client asked TLS for.

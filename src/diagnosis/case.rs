@@ -1,0 +1,208 @@
+//! Everything that a rule may ask about one connection, and what a rule answers.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::attempt::Attempt;
+use crate::capture::{FrameNo, Span, Timestamp};
+use crate::diagnosis::close::Close;
+use crate::diagnosis::verdict::{EndedBy, Evidence, Leans, Mechanism, Verdict};
+use crate::flow::{Seen, Side, Values};
+use crate::transcript::{Moment, Phase, Progress, Transcript};
+
+/// What a host's packets look like over all that was captured of it, in a few fields.
+#[derive(Clone, Debug, Default)]
+pub struct HostPortrait {
+    /// TTLs of packets other than resets, over all its connections and its ICMP echo.
+    pub ttl: Values<u8>,
+}
+
+/// Portraits of hosts.
+#[derive(Clone, Debug, Default)]
+pub struct HostBook {
+    hosts: HashMap<IpAddr, HostPortrait>,
+}
+
+/// How many hosts are remembered.
+const HOSTS: usize = 8_192;
+
+impl HostBook {
+    /// Adds what a packet says about its sender.
+    pub fn learn(&mut self, host: IpAddr, ttl: u8, no: FrameNo) {
+        if self.hosts.len() >= HOSTS && !self.hosts.contains_key(&host) {
+            return;
+        }
+        self.hosts.entry(host).or_default().ttl.learn(ttl, no);
+    }
+
+    /// The portrait of a host.
+    pub fn get(&self, host: IpAddr) -> Option<&HostPortrait> {
+        self.hosts.get(&host)
+    }
+}
+
+/// What is known around the attempts of one capture.
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    /// Portraits of hosts.
+    pub hosts: HostBook,
+    /// Names that lookups gave to addresses, the latest last.
+    pub names: HashMap<IpAddr, String>,
+}
+
+/// One connection in the light of its attempt.
+#[derive(Debug)]
+pub struct Case<'a> {
+    /// What is known around it.
+    pub context: &'a Context,
+    /// The attempt.
+    pub attempt: &'a Attempt,
+    /// The connection.
+    pub t: &'a Transcript,
+    /// How far it came.
+    pub progress: &'a Progress,
+    /// How it stopped.
+    pub close: Close,
+}
+
+/// What a rule finds: the verdict, and who ended the connection how.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The judgement.
+    pub verdict: Verdict,
+    /// Who took the decision.
+    pub ended_by: EndedBy,
+    /// How.
+    pub mechanism: Mechanism,
+    /// Figures that the report shows, by name.
+    pub facts: Vec<(&'static str, String)>,
+}
+
+impl Finding {
+    /// A finding without figures.
+    pub fn new(verdict: Verdict, ended_by: EndedBy, mechanism: Mechanism) -> Finding {
+        Finding {
+            verdict,
+            ended_by,
+            mechanism,
+            facts: Vec::new(),
+        }
+    }
+
+    /// Adds a figure.
+    #[must_use]
+    pub fn fact(mut self, name: &'static str, value: impl ToString) -> Finding {
+        self.facts.push((name, value.to_string()));
+        self
+    }
+}
+
+impl Case<'_> {
+    /// A piece of evidence for the verdict.
+    pub fn shows(&self, frame: FrameNo, at: Timestamp, text: impl Into<String>) -> Evidence {
+        Evidence {
+            source: self.t.source,
+            frame,
+            at,
+            leans: Leans::For,
+            text: text.into(),
+        }
+    }
+
+    /// A piece of evidence against the verdict.
+    pub fn speaks_against(&self, frame: FrameNo, at: Timestamp, text: impl Into<String>) -> Evidence {
+        Evidence {
+            source: self.t.source,
+            frame,
+            at,
+            leans: Leans::Against,
+            text: text.into(),
+        }
+    }
+
+    /// Evidence from a packet.
+    pub fn packet(&self, seen: &Seen, text: impl Into<String>) -> Evidence {
+        self.shows(seen.no, seen.at, text)
+    }
+
+    /// Evidence from a message.
+    pub fn moment(&self, moment: &Moment, text: impl Into<String>) -> Evidence {
+        self.shows(moment.frames.last, moment.at, text)
+    }
+
+    /// The close as evidence, where there is one.
+    pub fn close_evidence(&self) -> Option<Evidence> {
+        let (frame, at) = (self.close.frame(self.t)?, self.close.at(self.t)?);
+        Some(match &self.close {
+            Close::Fin { side, .. } => self.shows(frame, at, format!("the {side} closes the connection (FIN)")),
+            Close::Reset { side, .. } => self.shows(frame, at, format!("a RST in the {side}'s name ends the connection")),
+            Close::Silence(silence) => self.shows(
+                frame,
+                silence.last.at,
+                format!(
+                    "the {} repeats itself {} times and gets no answer",
+                    silence.waiting, silence.repeats
+                ),
+            ),
+            Close::Open => return None,
+        })
+    }
+
+    /// The server as a person would name it: the name if one is known, and the address.
+    pub fn server_label(&self) -> String {
+        let name = self
+            .t
+            .sni()
+            .map(str::to_owned)
+            .or_else(|| self.context.names.get(&self.t.server.ip()).cloned());
+        match name {
+            Some(name) => format!("{name} ({})", self.t.server),
+            None => self.t.server.to_string(),
+        }
+    }
+
+    /// The server's name if one is known, else its address: what goes into commands.
+    pub fn server_host(&self) -> String {
+        self.t
+            .sni()
+            .map(str::to_owned)
+            .or_else(|| self.context.names.get(&self.t.server.ip()).cloned())
+            .unwrap_or_else(|| self.t.server.ip().to_string())
+    }
+
+    /// The phase that the connection did not complete.
+    pub fn phase(&self) -> Phase {
+        self.progress.phase
+    }
+
+    /// Whether this side closed, by the addresses on the packet.
+    pub fn closed_by(&self, side: Side) -> bool {
+        self.close.side() == Some(side)
+    }
+
+    /// From the last message of the connection to its close.
+    pub fn quiet_before_close(&self) -> Option<Span> {
+        let at = self.close.at(self.t)?;
+        let last = self
+            .t
+            .moments
+            .iter()
+            .filter(|moment| moment.at <= at)
+            .map(|moment| moment.at)
+            .max()?;
+        Some(at.since(last))
+    }
+}
+
+/// A span in the words that fit its size.
+pub fn human(span: Span) -> String {
+    let seconds = span.as_secs_f64().abs();
+    match seconds {
+        s if s < 0.000_95 => format!("{:.0} µs", s * 1e6),
+        s if s < 0.095 => format!("{:.1} ms", s * 1e3),
+        s if s < 0.95 => format!("{:.0} ms", s * 1e3),
+        s if s < 95.0 => format!("{s:.1} s"),
+        s if s < 5_400.0 => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
+        s => format!("{:.1} h", s / 3_600.0),
+    }
+}

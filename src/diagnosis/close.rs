@@ -1,0 +1,209 @@
+//! How a TCP connection stopped, as the packets alone tell it: whose FIN or RST came first, or who was left without an answer.
+
+use crate::capture::{FrameNo, Span, Timestamp};
+use crate::diagnosis::verdict::{EndedBy, Mechanism};
+use crate::flow::{Marks, Reset, Seen, Side};
+use crate::packet::TcpFlags;
+use crate::transcript::Transcript;
+
+/// How a connection stopped.
+#[derive(Clone, Debug)]
+pub enum Close {
+    /// This side closed first, in order.
+    Fin {
+        /// Who.
+        side: Side,
+        /// Its FIN.
+        frame: FrameNo,
+        /// When.
+        at: Timestamp,
+    },
+    /// A reset ended it; `side` is who it claims to come from.
+    Reset {
+        /// The alleged sender.
+        side: Side,
+        /// The reset's place in `tcp.resets`.
+        index: usize,
+    },
+    /// One side repeated itself and got no answer while the capture went on.
+    Silence(Box<Silence>),
+    /// Nothing of the kind was seen.
+    Open,
+}
+
+/// A side that speaks and is not answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Silence {
+    /// Who was not answered.
+    pub waiting: Side,
+    /// The first packet that was never acknowledged.
+    pub first: Seen,
+    /// The last copy of it, or the last packet of the side that waits.
+    pub last: Seen,
+    /// How often it was repeated.
+    pub repeats: u32,
+    /// The last packet of the other side, if it ever said anything.
+    pub last_of_other: Option<Seen>,
+}
+
+/// How long a lone SYN may go unanswered before silence is more than the end of the capture. Every stack repeats it after 1 to 3 s.
+const LONE_SYN: Span = Span::secs(3);
+
+impl Close {
+    /// Reads a transcript for how it stopped.
+    pub fn of(t: &Transcript) -> Close {
+        let fin = Side::BOTH
+            .into_iter()
+            .filter_map(|side| t.tcp.half[side].fin.map(|(frame, at, _)| (at, frame, side)))
+            .min_by_key(|(at, frame, _)| (*at, *frame));
+        let reset = t.tcp.resets.iter().enumerate().find(|(_, reset)| ends(t, reset));
+        match (fin, reset) {
+            (Some((at, frame, side)), Some((_, reset))) if (at, frame) <= (reset.seen.at, reset.seen.no) => {
+                Close::Fin { side, frame, at }
+            }
+            (_, Some((index, reset))) => Close::Reset {
+                side: reset.seen.side,
+                index,
+            },
+            (Some((at, frame, side)), None) => Close::Fin { side, frame, at },
+            (None, None) => silence(t).map_or(Close::Open, |silence| Close::Silence(Box::new(silence))),
+        }
+    }
+
+    /// The reset, if one ended the connection.
+    pub fn reset<'t>(&self, t: &'t Transcript) -> Option<&'t Reset> {
+        match self {
+            Close::Reset { index, .. } => t.tcp.resets.get(*index),
+            _ => None,
+        }
+    }
+
+    /// Who closed, by the addresses on the packet.
+    pub fn side(&self) -> Option<Side> {
+        match self {
+            Close::Fin { side, .. } | Close::Reset { side, .. } => Some(*side),
+            Close::Silence(_) | Close::Open => None,
+        }
+    }
+
+    /// The frame of the close.
+    pub fn frame(&self, t: &Transcript) -> Option<FrameNo> {
+        match self {
+            Close::Fin { frame, .. } => Some(*frame),
+            Close::Reset { .. } => self.reset(t).map(|reset| reset.seen.no),
+            Close::Silence(silence) => Some(silence.last.no),
+            Close::Open => None,
+        }
+    }
+
+    /// The time of the close.
+    pub fn at(&self, t: &Transcript) -> Option<Timestamp> {
+        match self {
+            Close::Fin { at, .. } => Some(*at),
+            Close::Reset { .. } => self.reset(t).map(|reset| reset.seen.at),
+            Close::Silence(silence) => Some(silence.first.at),
+            Close::Open => None,
+        }
+    }
+
+    /// How it ended in the words of the contract, where nothing else decided before.
+    pub fn mechanism(&self) -> Mechanism {
+        match self {
+            Close::Fin { .. } => Mechanism::Fin,
+            Close::Reset { .. } => Mechanism::Rst,
+            Close::Silence(_) => Mechanism::Silence,
+            Close::Open => Mechanism::None,
+        }
+    }
+
+    /// Who ended it in the words of the contract, if packets are what they claim to be.
+    pub fn ended_by(&self) -> EndedBy {
+        match self {
+            Close::Fin { side, .. } | Close::Reset { side, .. } => side_ended(*side),
+            Close::Silence(_) => EndedBy::Path,
+            Close::Open => EndedBy::Open,
+        }
+    }
+}
+
+/// The contract's word for a side.
+pub fn side_ended(side: Side) -> EndedBy {
+    match side {
+        Side::Client => EndedBy::Client,
+        Side::Server => EndedBy::Server,
+    }
+}
+
+/// Whether a reset is one that its receiver would take: in the handshake it must acknowledge the SYN, later its number must be the
+/// next expected or in the window (RFC 9293 section 3.5.2, RFC 5961 section 3.2). A reset that is ignored ends nothing, and the
+/// packets after it show that.
+fn ends(t: &Transcript, reset: &Reset) -> bool {
+    if reset.afterglow {
+        return t.tcp.half.client.fin.is_none() && t.tcp.half.server.fin.is_none() && lived_on_before(t, reset);
+    }
+    let ignored = reset.receiver_expects.is_some_and(|expected| {
+        let behind = expected.wrapping_sub(reset.seen.seq) as i32;
+        // A number from before what was already acknowledged cannot be in the window.
+        behind > 0
+    });
+    let lived_on = t
+        .tcp
+        .log
+        .iter()
+        .skip_while(|seen| seen.no <= reset.seen.no)
+        .any(|seen| seen.side == reset.seen.side && seen.has_data() && !seen.marks.has(Marks::RETRANSMISSION));
+    !(ignored && lived_on)
+}
+
+/// A later reset counts only where the first one was not taken: the connection went on in both directions.
+fn lived_on_before(t: &Transcript, reset: &Reset) -> bool {
+    let Some(first) = t.tcp.resets.first() else { return false };
+    let between = |side: Side| {
+        t.tcp
+            .log
+            .iter()
+            .filter(|seen| seen.no > first.seen.no && seen.no < reset.seen.no && seen.side == side)
+            .any(|seen| seen.has_data() && !seen.marks.has(Marks::RETRANSMISSION))
+    };
+    between(Side::Client) && between(Side::Server)
+}
+
+fn silence(t: &Transcript) -> Option<Silence> {
+    Side::BOTH
+        .into_iter()
+        .filter_map(|side| unanswered(t, side))
+        .max_by_key(|silence| (silence.repeats, silence.last.at))
+}
+
+/// What `side` sent last and nobody acknowledged, if it was repeated while the other side was silent.
+fn unanswered(t: &Transcript, side: Side) -> Option<Silence> {
+    let half = &t.tcp.half[side];
+    let other = t.tcp.half[side.other()].last;
+    let outstanding = |seen: &Seen| {
+        seen.side == side
+            && (seen.len > 0 || seen.flags.has(TcpFlags::SYN | TcpFlags::FIN))
+            && half.acked.is_none_or(|acked| (seen.end().wrapping_sub(acked) as i32) > 0)
+    };
+    let mut packets = t.tcp.log.iter().filter(|seen| outstanding(seen));
+    let first = *packets.next()?;
+    let repeats: Vec<&Seen> = t
+        .tcp
+        .log
+        .iter()
+        .filter(|seen| outstanding(seen) && seen.no > first.no && seen.seq == first.seq)
+        .filter(|seen| seen.marks.has(Marks::RETRANSMISSION | Marks::FILLS_HOLE | Marks::KEEP_ALIVE))
+        .collect();
+    let last = repeats.last().map_or(first, |seen| **seen);
+    let count = u32::try_from(repeats.len()).unwrap_or(u32::MAX);
+    let alone_for = t.window.last.since(last.at);
+    let lone_syn = first.flags.has(TcpFlags::SYN) && count == 0 && alone_for >= LONE_SYN;
+    // The other side may go on repeating its own packets: it hears nothing either.
+    let other_silent = other.is_none_or(|other| other.at < last.at || other.marks.has(Marks::RETRANSMISSION));
+    ((count >= 2 || (count == 1 && alone_for >= LONE_SYN) || lone_syn) && (other_silent || count >= 3)).then_some(Silence {
+        waiting: side,
+        first,
+        last,
+        repeats: count,
+        last_of_other: other,
+    })
+}
