@@ -28,6 +28,15 @@ pub enum Parsed<T> {
     Malformed(Flaw),
 }
 
+/// Which end of a conversation sent something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sender {
+    /// The end that opened the connection.
+    Client,
+    /// The end that answered.
+    Server,
+}
+
 /// A broken rule, with the place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flaw {

@@ -2,9 +2,13 @@
 
 pub mod alert;
 pub mod certificate;
+pub mod decrypt;
 pub mod extension;
 pub mod handshake;
 pub mod hello;
+mod key_schedule;
+pub mod keylog;
+mod protection;
 pub mod record;
 pub mod size;
 pub mod suite;
