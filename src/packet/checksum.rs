@@ -4,8 +4,35 @@ use std::net::IpAddr;
 
 use etherparse::checksum::Sum16BitWords;
 
-use super::IpFacts;
+use crate::capture::Frame;
+
 use super::bytes::be16;
+use super::{IpFacts, fast};
+
+/// What the checksum of a TCP segment says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// It is right.
+    Right,
+    /// It is wrong: damaged on the way, or written by something that did not compute it.
+    Wrong,
+    /// It holds what a sending host leaves for the card to complete: the frame was captured before it went out.
+    LeftToCard,
+}
+
+/// Looks at the TCP checksum of an ordinary frame (see [`fast::peek`]); `None` where the frame is not one, or was cut.
+pub fn of_frame(frame: &Frame<'_>) -> Option<Checksum> {
+    let peek = fast::peek(frame).filter(|peek| peek.protocol == 6 && peek.payload_seen == peek.payload_len)?;
+    let ip = fast::complete(frame, &peek).ip;
+    let segment = frame
+        .bytes
+        .get(peek.transport_at as usize..(peek.payload_at + peek.payload_seen) as usize)?;
+    Some(match (tcp_ok(&ip, segment)?, tcp_left_to_card(&ip, segment)?) {
+        (true, _) => Checksum::Right,
+        (false, true) => Checksum::LeftToCard,
+        (false, false) => Checksum::Wrong,
+    })
+}
 
 /// Whether the checksum of a whole TCP segment (header and payload, not cut) is right; `None` where it is too short for a header.
 ///

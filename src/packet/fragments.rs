@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::capture::{FrameNo, Span, Timestamp};
 
-use super::bytes::Bytes;
+use super::bytes::{Bytes, be16};
 use super::decode::Walk;
 use super::{Body, IpFacts, LinkFacts, Packet, Piece, ip};
 
@@ -65,7 +65,9 @@ struct Key {
 #[derive(Debug)]
 struct Waiting {
     serial: u64,
+    first: FrameNo,
     first_at: Timestamp,
+    protocol: u8,
     bytes: Vec<u8>,
     /// The ranges of `bytes` that are filled, sorted and disjoint.
     filled: Vec<(usize, usize)>,
@@ -84,10 +86,12 @@ struct Head {
 }
 
 impl Waiting {
-    fn new(serial: u64, first_at: Timestamp) -> Waiting {
+    fn new(serial: u64, packet: &Packet<'_>, protocol: u8) -> Waiting {
         Waiting {
             serial,
-            first_at,
+            first: packet.no,
+            first_at: packet.at,
+            protocol,
             bytes: Vec::new(),
             filled: Vec::new(),
             len: None,
@@ -141,6 +145,25 @@ impl Waiting {
         let (from, to) = *self.filled.first()?;
         (from == 0 && to >= len).then_some((self.head?, len))
     }
+}
+
+/// A datagram whose pieces have not all been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Incomplete {
+    /// Source address.
+    pub src: IpAddr,
+    /// Destination address.
+    pub dst: IpAddr,
+    /// IP protocol of the whole.
+    pub protocol: u8,
+    /// Source and destination port, where the first fragment of a TCP or UDP datagram was among the pieces.
+    pub ports: Option<(u16, u16)>,
+    /// The frame that brought the first piece to be seen.
+    pub first: FrameNo,
+    /// Its time.
+    pub at: Timestamp,
+    /// Bytes of the datagram's payload that were seen.
+    pub seen: usize,
 }
 
 /// A datagram put together; [`Reassembled::packet`] reads it.
@@ -201,6 +224,24 @@ impl Reassembler {
         }
     }
 
+    /// The datagrams that still wait for pieces, in the order in which their first pieces came.
+    pub fn incomplete(&self) -> impl Iterator<Item = Incomplete> + '_ {
+        self.order.iter().filter_map(|(serial, key)| {
+            let waiting = self.waiting.get(key).filter(|w| w.serial == *serial)?;
+            let has_ports = matches!(waiting.protocol, 6 | 17) && waiting.head.is_some();
+            let ports = waiting.bytes.first_chunk::<4>().filter(|_| has_ports);
+            Some(Incomplete {
+                src: key.src,
+                dst: key.dst,
+                protocol: waiting.protocol,
+                ports: ports.map(|h| (be16(h, 0), be16(h, 2))),
+                first: waiting.first,
+                at: waiting.first_at,
+                seen: waiting.filled.iter().map(|(from, to)| to - from).sum(),
+            })
+        })
+    }
+
     /// Takes a packet; answers with the whole datagram where it was the last missing piece. Packets that are no fragments are let pass.
     pub fn push(&mut self, packet: &Packet<'_>) -> Option<Reassembled> {
         let Body::Fragment(piece) = &packet.body else {
@@ -227,7 +268,10 @@ impl Reassembler {
             self.stats.expired += 1;
         }
         let serial = self.serial;
-        let waiting = self.waiting.entry(key).or_insert_with(|| Waiting::new(serial, packet.at));
+        let waiting = self
+            .waiting
+            .entry(key)
+            .or_insert_with(|| Waiting::new(serial, packet, piece.protocol));
         if waiting.serial == serial {
             self.serial += 1;
             self.order.push_back((serial, key));
@@ -422,6 +466,19 @@ mod tests {
         }
         assert_eq!(to.stats().complete, 1001);
         assert!(to.order.len() <= 20, "{} entries", to.order.len());
+    }
+
+    #[test]
+    fn what_never_became_whole_is_told_with_its_ports() {
+        let mut to = Reassembler::new(4, 10_000);
+        push(&mut to, 3, &fragment4(1, 512, 512, false));
+        push(&mut to, 4, &fragment4(2, 0, 512, false));
+        push(&mut to, 5, &fragment4(2, 1024, 476, true));
+        let left: Vec<_> = to.incomplete().map(|i| (i.first, i.protocol, i.ports, i.seen)).collect();
+        assert_eq!(
+            left,
+            [(FrameNo(3), 17, None, 512), (FrameNo(4), 17, Some((40_000, 3389)), 988)]
+        );
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Link layers: Ethernet with VLAN tags, Linux cooked, raw IP, loopback, PPP and PPPoE.
+//! Link layers: Ethernet with VLAN tags, Linux cooked, raw IP, loopback, PPP and PPPoE; 802.11 is next door.
 
 use crate::capture::{Direction, LinkType};
 
 use super::bytes::{Bytes, be16};
 use super::decode::Walk;
-use super::{Cut, CutReason, Packet, TunnelKind, ip, tunnel};
+use super::{Cut, CutReason, Packet, TunnelKind, ip, tunnel, wifi};
 
 /// `LINKTYPE_PPP_HDLC`: PPP in HDLC-like framing, address and control present.
 const PPP_HDLC: LinkType = LinkType(50);
@@ -23,6 +23,9 @@ pub(super) fn first<'a>(walk: Walk, link: LinkType, b: Bytes<'a>) -> Result<Pack
         LinkType::NULL | LinkType::LOOP => loopback(walk, b),
         LinkType::PPP | PPP_HDLC => ppp(walk, b),
         PPP_ETHER => pppoe(walk, b),
+        wifi::IEEE802_11 => wifi::ieee802_11(walk, b),
+        wifi::RADIOTAP => wifi::radiotap(walk, b),
+        wifi::PPI => wifi::ppi(walk, b),
         _ => Err(Cut {
             layer: "link type",
             why: CutReason::Unsupported,
@@ -55,27 +58,28 @@ pub(super) fn ether_type<'a>(mut walk: Walk, mut kind: u16, mut b: Bytes<'a>) ->
         0x0800 | 0x86DD => ip::ip(walk, b),
         0x8847 | 0x8848 => tunnel::mpls(walk, b),
         0x8864 => pppoe(walk, b),
-        // A length and not a type: IEEE 802.3 with LLC; SNAP carries an EtherType again (RFC 1042).
-        0..=1500 => {
-            let b = b.limit(kind as usize);
-            match b.head::<8>("llc")? {
-                [0xAA, 0xAA, 3, 0, 0, 0, hi, lo] => match u16::from_be_bytes([*hi, *lo]) {
-                    kind @ (0x0800 | 0x86DD) => ether_type(walk, kind, b.skip(8, "llc")?),
-                    _ => Err(Cut {
-                        layer: "llc",
-                        why: CutReason::Unsupported,
-                    }),
-                },
-                _ => Err(Cut {
-                    layer: "llc",
-                    why: CutReason::Unsupported,
-                }),
-            }
-        }
+        // A length and not a type: IEEE 802.3.
+        0..=1500 => llc(walk, b.limit(kind as usize)),
         _ => Err(Cut {
             layer: "ethertype",
             why: CutReason::Unsupported,
         }),
+    }
+}
+
+/// IEEE 802.2 LLC with SNAP, which carries an EtherType (RFC 1042).
+pub(super) fn llc<'a>(walk: Walk, b: Bytes<'a>) -> Result<Packet<'a>, Cut> {
+    let unsupported = Cut {
+        layer: "llc",
+        why: CutReason::Unsupported,
+    };
+    let [0xAA, 0xAA, 3, 0, 0, 0, hi, lo] = b.head::<8>("llc")? else {
+        return Err(unsupported);
+    };
+    match u16::from_be_bytes([*hi, *lo]) {
+        // Nothing else: a VLAN tag here could lead to LLC again, a ladder as long as the frame.
+        kind @ (0x0800 | 0x86DD) => ether_type(walk, kind, b.skip(8, "llc")?),
+        _ => Err(unsupported),
     }
 }
 

@@ -11,6 +11,7 @@ mod ip;
 mod link;
 mod transport;
 mod tunnel;
+mod wifi;
 
 use std::net::{IpAddr, SocketAddr};
 

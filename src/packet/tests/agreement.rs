@@ -10,7 +10,7 @@ use super::super::fragments::Reassembler;
 use super::super::{Body, Packet, TcpFlags, decode_checked, identity};
 use super::{before, ethernet, frame, ip4, tcp4, tcp6, udp4};
 
-const LINKS: [u16; 13] = [0, 1, 9, 12, 14, 50, 51, 101, 108, 113, 228, 229, 276];
+const LINKS: [u16; 16] = [0, 1, 9, 12, 14, 50, 51, 101, 105, 108, 113, 127, 192, 228, 229, 276];
 
 /// Holds the short way to the full way; answers whether the frame was ordinary.
 pub(super) fn agree(frame: &Frame<'_>) -> bool {
@@ -54,7 +54,17 @@ fn survive(frame: &Frame<'_>) {
 pub(super) fn seeds() -> Vec<(LinkType, Vec<u8>)> {
     let mirrored = ethernet(0x0800, &tcp4(b"payload"));
     let v2 = before(&[0x08, 0, 0, 0, 0, 0, 0, 3, 0, 1, 4, 6, 2, 0, 0, 0, 0, 8, 0, 0], &tcp4(b"x"));
+    let wireless = [
+        &[0x88, 1, 0, 0][..],
+        &[1; 18],
+        &[0; 4],
+        &[0xAA, 0xAA, 3, 0, 0, 0, 8, 0],
+        &tcp4(b"payload"),
+    ]
+    .concat();
     vec![
+        (LinkType(127), before(&[0, 0, 8, 0, 0, 0, 0, 0], &wireless)),
+        (LinkType(105), wireless),
         (LinkType::ETHERNET, mirrored.clone()),
         (LinkType::ETHERNET, ethernet(0x86DD, &tcp6(b"payload"))),
         (
@@ -114,7 +124,7 @@ proptest! {
 
     #[test]
     fn damaged_frames(
-        seed in 0..15usize,
+        seed in 0..17usize,
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
         keep in any::<prop::sample::Index>(),
         padding in 0..20usize,

@@ -89,6 +89,26 @@ fn raw_and_loopback() {
 }
 
 #[test]
+fn wireless_data_frames() {
+    let snap = before(&[0xAA, 0xAA, 3, 0, 0, 0, 8, 0], &tcp4(b"rdp"));
+    let addresses = |flags: u8, kind: u8| [&[kind, flags, 0, 0][..], &[1; 6], &[2; 6], &[3; 6], &[0, 0]].concat();
+    let plain = before(&addresses(1, 0x08), &snap);
+    let packet = inner(LinkType(105), &plain);
+    assert_eq!((packet.link.dst_mac, packet.link.src_mac), (Some([3; 6]), Some([2; 6])));
+    let qos = before(&before(&addresses(2, 0x88), &[0, 0]), &snap);
+    let packet = inner(LinkType(105), &qos);
+    assert_eq!((packet.link.dst_mac, packet.link.src_mac), (Some([1; 6]), Some([3; 6])));
+    inner(LinkType(127), &before(&[0, 0, 8, 0, 0, 0, 0, 0], &qos));
+    inner(LinkType(192), &before(&[0, 0, 8, 0, 105, 0, 0, 0], &plain));
+    let bridge = [&addresses(3, 0x88)[..], &[4; 6], &[0, 0], &snap].concat();
+    assert_eq!(inner(LinkType(105), &bridge).link.src_mac, Some([4; 6]));
+
+    let encrypted = before(&addresses(0x41, 0x08), &snap);
+    let cut = decode(&frame(LinkType(105), &encrypted)).unwrap_err();
+    assert_eq!((cut.layer, cut.why), ("802.11", CutReason::Unsupported));
+}
+
+#[test]
 fn ppp_and_pppoe() {
     inner(LinkType::PPP, &before(&[0xFF, 3, 0, 0x21], &tcp4(b"rdp")));
     inner(LinkType::PPP, &before(&[0x57], &tcp6(b"rdp")));

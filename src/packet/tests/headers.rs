@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::capture::LinkType;
 
-use super::super::checksum::{tcp_left_to_card, tcp_ok, udp_ok};
+use super::super::checksum::{Checksum, of_frame, tcp_left_to_card, tcp_ok, udp_ok};
 use super::super::{Body, Cut, CutReason, IcmpMessage, TcpFlags, decode, decode_checked, identity};
 use super::{before, ethernet, frame, ip4, segment, snapped, tcp4, tcp6, udp4};
 
@@ -206,6 +206,12 @@ fn checksums_are_told_right_wrong_and_left_to_the_card() {
     let sum = (sum & 0xFFFF) + (sum >> 16);
     bytes[36..38].copy_from_slice(&(sum as u16).to_be_bytes());
     assert_eq!(tcp_left_to_card(&ip, &bytes[20..]), Some(true));
+
+    assert_eq!(of_frame(&frame(LinkType::RAW, &bytes)), Some(Checksum::LeftToCard));
+    bytes[37] ^= 1;
+    assert_eq!(of_frame(&frame(LinkType::RAW, &bytes)), Some(Checksum::Wrong));
+    assert_eq!(of_frame(&frame(LinkType::RAW, &tcp4(b"rdp"))), Some(Checksum::Right));
+    assert_eq!(of_frame(&snapped(LinkType::RAW, &bytes, 42)), None);
 
     let mut datagram = udp4(3389, b"syn");
     let ip = decode(&frame(LinkType::RAW, &datagram)).unwrap().ip;
