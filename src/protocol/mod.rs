@@ -6,6 +6,7 @@ mod ber;
 mod bytes;
 pub mod dns;
 pub mod gcc;
+pub mod kerberos;
 pub mod mcs;
 mod open;
 pub mod preamble;
