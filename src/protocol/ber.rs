@@ -23,7 +23,9 @@ impl Element<'_> {
 /// Universal tag numbers.
 pub(crate) const INTEGER: u32 = 2;
 pub(crate) const OCTET_STRING: u32 = 4;
+pub(crate) const OBJECT_IDENTIFIER: u32 = 6;
 pub(crate) const ENUMERATED: u32 = 10;
+pub(crate) const SEQUENCE: u32 = 16;
 
 /// Why there is no element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,18 @@ pub(crate) fn take<'a>(bytes: &mut &'a [u8]) -> Option<Element<'a>> {
 /// The elements of a constructed element's contents, up to the first that is damaged.
 pub(crate) fn children(mut body: &[u8]) -> impl Iterator<Item = Element<'_>> {
     core::iter::from_fn(move || take(&mut body))
+}
+
+/// The contents of the element at the start of `body`, if it is the universal type with that number.
+pub(crate) fn inside(mut body: &[u8], tag: u32) -> Option<&[u8]> {
+    take(&mut body).filter(|element| element.is(tag)).map(|element| element.body)
+}
+
+/// The contents of the context-specific element with that number among the children of a sequence.
+pub(crate) fn field(sequence: &[u8], number: u32) -> Option<&[u8]> {
+    children(sequence)
+        .find(|element| element.class == Class::ContextSpecific && element.tag == number)
+        .map(|element| element.body)
 }
 
 /// A two's complement INTEGER of at most five bytes as the 32 bits that stand in it, so that a code of 0xC0000022 is the same in its

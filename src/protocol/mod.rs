@@ -5,13 +5,16 @@
 mod ber;
 mod bytes;
 pub mod dns;
+pub mod credssp;
 pub mod gcc;
 pub mod kerberos;
 pub mod mcs;
+pub mod ntlm;
 mod open;
 pub mod preamble;
 pub mod rdp;
 pub mod sniff;
+pub mod spnego;
 pub mod tls;
 pub mod tpkt;
 pub mod x224;
