@@ -23,3 +23,4 @@ pub mod attempt;
 pub mod diagnosis;
 pub mod report;
 mod words;
+pub mod examine;

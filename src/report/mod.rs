@@ -8,6 +8,7 @@ pub mod clock;
 pub mod community_id;
 pub mod json;
 pub mod model;
+pub mod timeline;
 pub mod plain;
 pub mod text;
 

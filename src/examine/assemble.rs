@@ -1,0 +1,174 @@
+//! Turns a judged attempt into rows of the report.
+
+use crate::attempt::Attempt;
+use crate::capture::{FrameNo, Span};
+use crate::diagnosis::{Context, Finding, Judgement};
+use crate::flow::Side;
+use crate::report::community_id::community_id;
+use crate::report::model::{self, Metrics, Quantiles};
+use crate::report::timeline;
+use crate::transcript::{Progress, Transcript, Transport, Vantage};
+
+/// A judged attempt and its connections, not numbered yet.
+#[derive(Debug)]
+pub(super) struct Row {
+    attempt: model::Attempt,
+    connections: Vec<model::Connection>,
+    decisive: usize,
+}
+
+/// Assembles the rows of one attempt.
+pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context) -> Row {
+    let Judgement { findings, decisive } = judgement;
+    let verdict = findings.get(decisive).map(|finding| finding.verdict.clone());
+    let connections: Vec<model::Connection> = attempt
+        .connections
+        .iter()
+        .zip(findings)
+        .map(|((t, progress), finding)| connection(t, progress, finding, context))
+        .collect();
+    let first = connections.get(decisive).or(connections.first());
+    let server = first.map_or(String::new(), |c| c.server.map_or_else(|| c.server_name.clone().unwrap_or_default(), |server| server.ip().to_string()));
+    let verdict = verdict.or_else(|| first.map(|c| c.verdict.clone()));
+    Row {
+        attempt: model::Attempt {
+            id: attempt.id,
+            client: attempt.client,
+            server,
+            started: attempt.started(),
+            ended: attempt.ended(),
+            connections: Vec::new(),
+            decisive: 0,
+            verdict: verdict.unwrap_or_else(|| unreachable_verdict(attempt)),
+            side_findings: Vec::new(),
+        },
+        connections,
+        decisive,
+    }
+}
+
+/// An attempt has at least one connection; this keeps the type honest without a panic.
+fn unreachable_verdict(attempt: &Attempt) -> crate::diagnosis::Verdict {
+    use crate::diagnosis::{Act, Confidence, Evidence, Leans, Verdict, causes};
+    let evidence = Evidence { source: 0, frame: FrameNo(0), at: attempt.started(), leans: Leans::For, text: String::new() };
+    Verdict::new(&causes::CAPTURE_INCOMPLETE, Confidence::Possible, Act::Nobody, "nothing was seen of this attempt", evidence)
+}
+
+fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &Context) -> model::Connection {
+    let tls = tls_facts(t, progress);
+    let server_name = t.sni().map(str::to_owned).or_else(|| context.names.get(&t.server.ip()).cloned());
+    model::Connection {
+        id: t.id,
+        attempt: 0,
+        source: t.source,
+        role: t.role,
+        transport: Transport::Tcp,
+        client: t.client,
+        server: Some(t.server),
+        server_name,
+        user: t.cookie().map(str::to_owned),
+        tls,
+        community_id: community_id(6, t.client, t.server, 0),
+        vantage: Vantage::Unknown,
+        vantage_why: String::new(),
+        started: t.started(),
+        duration: t.ended().since(t.started()),
+        frames: t.frames(),
+        phase: progress.phase,
+        phase_inferred: progress.inferred,
+        ended_by: finding.ended_by,
+        mechanism: finding.mechanism,
+        timeline: timeline::steps(t, progress),
+        metrics: metrics(t, progress, finding.facts),
+        verdict: finding.verdict,
+    }
+}
+
+fn tls_facts(t: &Transcript, progress: &Progress) -> Option<model::TlsFacts> {
+    use crate::capture::Timestamp;
+    use crate::protocol::tls::suite::CipherSuite;
+    let hello = t.client_hello();
+    let answer = t.server_hello();
+    if hello.is_none() && answer.is_none() {
+        return None;
+    }
+    let version = answer.map(|(_, answer)| answer.version()).or(hello.map(|(_, hello)| hello.highest_version()));
+    let seconds = |unix: i64| Timestamp(unix.saturating_mul(1_000_000_000));
+    Some(model::TlsFacts {
+        version: version.map(|version| version.to_string()),
+        cipher: answer.map(|(_, answer)| CipherSuite::new(answer.cipher_suite).to_string()),
+        sni: t.sni().map(str::to_owned),
+        established: progress.completed(crate::transcript::Phase::Tls),
+        resumed: answer.is_some() && t.certificate().is_none() && answer.is_some_and(|(_, answer)| answer.pre_shared_key),
+        certificate: t.certificate().map(|(_, certificate)| model::CertificateFacts {
+            subject: certificate.subject.clone(),
+            issuer: certificate.issuer.clone(),
+            names: certificate.dns_names.iter().cloned().chain(certificate.ip_addresses.iter().map(ToString::to_string)).collect(),
+            serial: certificate.serial.clone(),
+            not_before: seconds(certificate.not_before),
+            not_after: seconds(certificate.not_after),
+        }),
+    })
+}
+
+fn metrics(t: &Transcript, progress: &Progress, facts: Vec<(&'static str, String)>) -> Metrics {
+    let tcp = &t.tcp;
+    let both = |of: fn(&crate::flow::Half) -> u64| [of(&tcp.half.client), of(&tcp.half.server)];
+    let mut phases: Vec<(crate::transcript::Phase, Span)> =
+        progress.done.iter().map(|milestone| (milestone.phase, milestone.done.since(milestone.began))).collect();
+    phases.push((progress.phase, t.ended().since(progress.entered)));
+    Metrics {
+        packets: both(|half| half.packets),
+        bytes: both(|half| half.bytes),
+        retransmissions: both(|half| half.retransmissions),
+        phases,
+        rtt_client: quantiles(tcp.rtt[Side::Client].as_deref()),
+        rtt_server: quantiles(tcp.rtt[Side::Server].as_deref()),
+        server_response: quantiles(tcp.response[Side::Server].as_deref()),
+        longest_idle: tcp.longest_idle.map(|(span, seen)| (span, seen.no)),
+        mss: [tcp.habits.client.syn.and_then(|syn| syn.mss), tcp.habits.server.syn.and_then(|syn| syn.mss)],
+        facts,
+    }
+}
+
+fn quantiles(histogram: Option<&hdrhistogram::Histogram<u32>>) -> Option<Quantiles> {
+    let histogram = histogram.filter(|histogram| !histogram.is_empty())?;
+    let micros = |value: u64| Span::micros(i64::try_from(value).unwrap_or(i64::MAX));
+    Some(Quantiles {
+        min: micros(histogram.min()),
+        median: micros(histogram.value_at_quantile(0.5)),
+        p95: micros(histogram.value_at_quantile(0.95)),
+        max: micros(histogram.max()),
+        count: histogram.len(),
+    })
+}
+
+/// Sorts the rows by time and numbers them from 1.
+pub(super) fn number(mut rows: Vec<Row>) -> (Vec<model::Connection>, Vec<model::Attempt>) {
+    rows.sort_by_key(|row| {
+        let first = row.connections.first();
+        (first.map_or(0, |c| c.source), row.attempt.started, first.map_or(FrameNo(0), |c| c.frames.0))
+    });
+    let mut all: Vec<(usize, usize, model::Connection)> = Vec::new();
+    let mut attempts = Vec::new();
+    for (at, row) in rows.into_iter().enumerate() {
+        let Row { mut attempt, connections, decisive } = row;
+        attempt.id = u32::try_from(at + 1).unwrap_or(u32::MAX);
+        all.extend(connections.into_iter().enumerate().map(|(place, connection)| (at, place, connection)));
+        attempts.push((attempt, decisive));
+    }
+    all.sort_by_key(|(_, _, connection)| (connection.source, connection.started, connection.frames.0));
+    let mut connections = Vec::with_capacity(all.len());
+    for (number, (at, place, mut connection)) in all.into_iter().enumerate() {
+        connection.id = u32::try_from(number + 1).unwrap_or(u32::MAX);
+        if let Some((attempt, decisive)) = attempts.get_mut(at) {
+            connection.attempt = attempt.id;
+            attempt.connections.push(connection.id);
+            if *decisive == place {
+                attempt.decisive = connection.id;
+            }
+        }
+        connections.push(connection);
+    }
+    (connections, attempts.into_iter().map(|(attempt, _)| attempt).collect())
+}

@@ -1,0 +1,213 @@
+//! The only file that sees every stage: frames in, a report out. Reads no clock and opens no file.
+
+mod assemble;
+mod overall;
+mod tcp;
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use crate::attempt::{Attempt, Gatherer};
+use crate::capture::{Frame, SourceSummary, Span, Timestamp};
+use crate::diagnosis::Context;
+use crate::flow::{Limits, Lobby, Table};
+use crate::packet::fragments::Reassembler;
+use crate::packet::{Body, Packet, fast};
+use crate::report::Report;
+use crate::report::model;
+use crate::transcript::{Transcript, Window};
+use tcp::Live;
+
+/// What to look for, and how much to remember.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Additional ports on which RDP is expected; content is recognised on every port.
+    pub ports: Vec<u16>,
+    /// Only connections with one of these hosts, by name or address; empty for all.
+    pub hosts: Vec<String>,
+    /// Only connections of these users, as the cookie or NTLM names them; empty for all.
+    pub users: Vec<String>,
+    /// RD Gateways, by name or address.
+    pub gateways: Vec<String>,
+    /// Only attempts that were under way at or after this time.
+    pub since: Option<Timestamp>,
+    /// Only attempts that began at or before this time.
+    pub until: Option<Timestamp>,
+    /// The attempt nearest to this time is the one for the ticket.
+    pub at: Option<Timestamp>,
+    /// Every bound on memory.
+    pub limits: Limits,
+}
+
+/// The ports on which RDP is expected without being told: RDP itself, and Hyper-V's console.
+const RDP_PORTS: [u16; 2] = [3389, 2179];
+/// How often, in capture time, finished connections are looked for.
+const SWEEP: Span = Span::secs(5);
+
+/// Takes frames and gives a report.
+#[derive(Debug)]
+pub struct Examiner {
+    options: Options,
+    state: State,
+    sources: Vec<model::SourceReport>,
+    rows: Vec<assemble::Row>,
+    quality: Vec<model::QualityNote>,
+    notes: Vec<model::Note>,
+    shortfalls: Vec<String>,
+}
+
+/// What is known of the source that is being read.
+#[derive(Debug)]
+struct State {
+    source: u32,
+    window: Option<Window>,
+    next_sweep: Timestamp,
+    next_id: u32,
+    ports: PortSet,
+    services: HashSet<SocketAddr>,
+    flows: Table<Box<Live>>,
+    lobby: Lobby,
+    fragments: Reassembler,
+    gatherer: Gatherer,
+    context: Context,
+    evicted: u64,
+}
+
+impl State {
+    fn new(source: u32, options: &Options) -> State {
+        let limits = &options.limits;
+        let mut ports = PortSet::default();
+        for port in RDP_PORTS.iter().chain(&options.ports) {
+            ports.add(*port);
+        }
+        State {
+            source,
+            window: None,
+            next_sweep: Timestamp(i64::MIN),
+            next_id: 0,
+            ports,
+            services: HashSet::new(),
+            flows: Table::default(),
+            lobby: Lobby::new(limits.strangers, limits.dismissed),
+            fragments: Reassembler::new(256, 1 << 20),
+            gatherer: Gatherer::default(),
+            context: Context::default(),
+            evicted: 0,
+        }
+    }
+}
+
+impl Examiner {
+    /// An examiner that has seen nothing yet.
+    pub fn new(options: Options) -> Examiner {
+        let state = State::new(0, &options);
+        Examiner { options, state, sources: Vec::new(), rows: Vec::new(), quality: Vec::new(), notes: Vec::new(), shortfalls: Vec::new() }
+    }
+
+    /// Takes one frame.
+    pub fn push(&mut self, frame: &Frame<'_>) {
+        self.keep_time(frame.at);
+        match fast::peek(frame) {
+            Some(peek) if peek.protocol == crate::flow::key::TCP => self.tcp_peeked(frame, &peek),
+            Some(_) | None => self.push_slowly(frame),
+        }
+    }
+
+    fn keep_time(&mut self, at: Timestamp) {
+        let window = self.state.window.get_or_insert(Window { first: at, last: at });
+        window.first = window.first.min(at);
+        window.last = window.last.max(at);
+        if at >= self.state.next_sweep {
+            self.state.next_sweep = at.plus(SWEEP);
+            self.sweep(at);
+        }
+    }
+
+    fn push_slowly(&mut self, frame: &Frame<'_>) {
+        let Ok(packet) = crate::packet::decode(frame) else { return };
+        if let Body::Fragment(_) = packet.body {
+            if let Some(whole) = self.state.fragments.push(&packet) {
+                self.push_packet(&whole.packet());
+            }
+            return;
+        }
+        self.push_packet(&packet);
+    }
+
+    fn push_packet(&mut self, packet: &Packet<'_>) {
+        match &packet.body {
+            Body::Tcp(segment) => self.tcp_decoded(packet, segment),
+            Body::Icmp(message) => self.icmp(packet, message),
+            Body::Udp(_) | Body::Fragment(_) | Body::Other(_) => {}
+        }
+    }
+
+    /// Takes TLS secrets: the text of an NSS key log.
+    pub fn secrets(&mut self, _text: &[u8]) {}
+
+    /// Ends the current source; frames that follow belong to the next one.
+    pub fn end_source(&mut self, summary: SourceSummary, sha256: Option<String>) {
+        self.seal_everything();
+        let attempts = self.state.gatherer.finish();
+        self.judge(attempts);
+        if self.state.evicted > 0 {
+            self.shortfalls.push(format!(
+                "{} connections were judged early because more than {} were open at one time",
+                self.state.evicted, self.options.limits.connections
+            ));
+        }
+        self.sources.push(model::SourceReport { summary, sha256 });
+        self.state = State::new(self.state.source + 1, &self.options);
+    }
+
+    /// The report over all sources.
+    pub fn finish(mut self) -> Report {
+        let rows = std::mem::take(&mut self.rows);
+        let (connections, attempts) = assemble::number(rows);
+        let overall = overall::choose(&connections, &attempts, &self.options);
+        Report {
+            sources: self.sources,
+            overall,
+            connections,
+            attempts,
+            quality: self.quality,
+            notes: self.notes,
+            shortfalls: self.shortfalls,
+            times: model::Times::default(),
+        }
+    }
+
+    /// Judges attempts to which nothing can be added any more.
+    fn judge(&mut self, attempts: Vec<Attempt>) {
+        for attempt in attempts {
+            let judgement = crate::diagnosis::judge(&attempt, &self.state.context);
+            self.rows.push(assemble::row(&attempt, judgement, &self.state.context));
+        }
+    }
+
+    fn gather(&mut self, transcript: Transcript) {
+        self.state.gatherer.push(transcript);
+    }
+}
+
+/// A set of ports.
+#[derive(Clone, Debug)]
+struct PortSet(Box<[u64; 1024]>);
+
+impl Default for PortSet {
+    fn default() -> PortSet {
+        PortSet(Box::new([0; 1024]))
+    }
+}
+
+impl PortSet {
+    fn add(&mut self, port: u16) {
+        if let Some(word) = self.0.get_mut(usize::from(port >> 6)) {
+            *word |= 1 << (port & 63);
+        }
+    }
+
+    fn has(&self, port: u16) -> bool {
+        self.0.get(usize::from(port >> 6)).is_some_and(|word| word >> (port & 63) & 1 == 1)
+    }
+}

@@ -1,0 +1,54 @@
+//! Chooses the one verdict for the ticket.
+
+use crate::capture::Span;
+use crate::diagnosis::causes;
+use crate::examine::Options;
+use crate::report::model::{Attempt, Connection, Overall};
+
+/// A failed attempt is history where the same client reached the same server within this time after it: the user got in.
+const RECOVERED: Span = Span::secs(60);
+
+/// The attempt that explains the user's error, else the last healthy one, else nothing.
+pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], options: &Options) -> Overall {
+    let rank = |attempt: &Attempt| {
+        let verdict = &attempt.verdict;
+        let class = match verdict.cause.slug {
+            _ if verdict.healthy() => 2,
+            "capture_incomplete" => 0,
+            _ if recovered(attempt, attempts) => 1,
+            "aborted_by_client" => 3,
+            _ => 4,
+        };
+        let near = options.at.map(|at| -(at.since(attempt.started).0.abs()));
+        (near, class, verdict.confidence, attempt.started, attempt.id)
+    };
+    let Some(best) = attempts.iter().max_by_key(|attempt| rank(attempt)) else {
+        return Overall {
+            cause: &causes::NO_RDP,
+            healthy: false,
+            confidence: None,
+            attempt: None,
+            connection: None,
+            summary: "there is no Remote Desktop, RD Gateway or RDP-UDP traffic in this capture".to_owned(),
+        };
+    };
+    let decisive = connections.iter().find(|connection| connection.id == best.decisive);
+    Overall {
+        cause: best.verdict.cause,
+        healthy: best.verdict.healthy(),
+        confidence: Some(best.verdict.confidence),
+        attempt: Some(best.id),
+        connection: decisive.map(|connection| connection.id),
+        summary: best.verdict.summary.clone(),
+    }
+}
+
+fn recovered(failed: &Attempt, attempts: &[Attempt]) -> bool {
+    attempts.iter().any(|later| {
+        later.verdict.healthy()
+            && later.client == failed.client
+            && later.server == failed.server
+            && later.started >= failed.ended
+            && later.started.since(failed.ended) <= RECOVERED
+    })
+}

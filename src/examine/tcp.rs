@@ -1,0 +1,359 @@
+//! The way of a TCP segment: past the lobby in a few steps if it is nothing of ours, else into its connection.
+
+use std::net::SocketAddr;
+
+use crate::attempt::Attempt;
+use crate::capture::{Frame, Span, Timestamp};
+use crate::examine::Examiner;
+use crate::flow::key::TCP;
+use crate::flow::{Connection, FlowKey, Opening, Seen, Side, Slot, Stranger, Stub};
+use crate::packet::fast::{self, Peek};
+use crate::packet::{Body, IcmpMessage, Packet, Segment, TcpFlags, checksum};
+use crate::protocol::Parsed;
+use crate::protocol::x224;
+use crate::transcript::{Recorder, Role, Transcript};
+
+/// A connection that is being followed.
+#[derive(Debug)]
+pub(super) struct Live {
+    id: u32,
+    client: SocketAddr,
+    server: SocketAddr,
+    role: Role,
+    role_why: Option<String>,
+    tcp: Connection,
+    recorder: Recorder,
+}
+
+/// After its end a connection is watched for late packets for so long: retransmissions and answers to stray segments.
+const AFTERGLOW: Span = Span::secs(30);
+/// A SYN that nobody answers is given up after so long; Linux takes 127 s, Windows 21 s.
+const HALF_OPEN: Span = Span::secs(150);
+/// On so many packets of each side the checksum is verified, to see whether it is left to the card.
+const CHECKSUMS: u64 = 8;
+
+/// The parts of a segment that decide whose it is.
+struct Glance<'a> {
+    from: SocketAddr,
+    to: SocketAddr,
+    flags: TcpFlags,
+    payload: &'a [u8],
+}
+
+impl Examiner {
+    pub(super) fn tcp_peeked(&mut self, frame: &Frame<'_>, peek: &Peek) {
+        let start = peek.payload_at as usize;
+        let glance = Glance {
+            from: SocketAddr::new(peek.src, peek.src_port),
+            to: SocketAddr::new(peek.dst, peek.dst_port),
+            flags: peek.flags,
+            payload: frame.bytes.get(start..start + peek.payload_seen as usize).unwrap_or_default(),
+        };
+        if self.is_wanted(&glance) {
+            let packet = fast::complete(frame, peek);
+            if let Body::Tcp(segment) = &packet.body {
+                let transport = frame.bytes.get(peek.transport_at as usize..start + peek.payload_seen as usize);
+                self.track(&packet, segment, &glance, transport);
+            }
+        }
+    }
+
+    pub(super) fn tcp_decoded(&mut self, packet: &Packet<'_>, segment: &Segment<'_>) {
+        let glance = Glance {
+            from: SocketAddr::new(packet.ip.src, segment.src_port),
+            to: SocketAddr::new(packet.ip.dst, segment.dst_port),
+            flags: segment.flags,
+            payload: segment.payload,
+        };
+        if self.is_wanted(&glance) {
+            self.track(packet, segment, &glance, None);
+        }
+    }
+
+    /// Whether a segment could be of interest at all. Most are not, and leave here.
+    fn is_wanted(&mut self, glance: &Glance<'_>) -> bool {
+        let ports = &self.state.ports;
+        if ports.has(glance.to.port()) || ports.has(glance.from.port()) {
+            return true;
+        }
+        let fresh = glance.flags.has(TcpFlags::SYN);
+        let key = FlowKey::new(glance.from, glance.to, TCP);
+        let fingerprint = key.fingerprint();
+        if fresh {
+            if !glance.flags.has(TcpFlags::ACK) {
+                self.state.lobby.readmit(&key, fingerprint);
+            }
+            return true;
+        }
+        !self.state.lobby.is_dismissed(fingerprint)
+    }
+
+    fn track(&mut self, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>, transport: Option<&[u8]>) {
+        let key = FlowKey::new(glance.from, glance.to, TCP);
+        if let Some(slot) = self.state.flows.find(&key) {
+            self.follow(slot, packet, segment, glance, transport);
+        } else if self.is_service(glance.to) || self.is_service(glance.from) {
+            let stranger = self.state.lobby.take(&key);
+            self.begin(key, stranger, packet, segment, glance, None);
+        } else {
+            self.meet(key, packet, segment, glance);
+        }
+    }
+
+    fn is_service(&self, end: SocketAddr) -> bool {
+        super::RDP_PORTS.contains(&end.port()) || self.options.ports.contains(&end.port()) || self.state.services.contains(&end)
+    }
+
+    /// A segment of a flow that has not shown yet what it is.
+    fn meet(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>) {
+        if glance.payload.is_empty() {
+            let seen = Seen::of_segment(packet.no, packet.at, Side::Client, &packet.link, &packet.ip, segment);
+            self.state.lobby.remember(key, Stub { seen, options: segment.options, from: glance.from });
+            return;
+        }
+        match sniff(glance.payload) {
+            Sniffed::Rdp { server } => {
+                let service = if server { glance.from } else { glance.to };
+                self.learn_service(service);
+                let stranger = self.state.lobby.take(&key);
+                self.begin(key, stranger, packet, segment, glance, Some(service));
+            }
+            Sniffed::Nothing => self.state.lobby.dismiss(key.fingerprint()),
+        }
+    }
+
+    /// RDP was spoken here: what was refused or dropped at this place before belongs to the story, too.
+    fn learn_service(&mut self, service: SocketAddr) {
+        const SERVICES: usize = 4_096;
+        if self.state.services.len() >= SERVICES || !self.state.services.insert(service) {
+            return;
+        }
+        self.state.ports.add(service.port());
+        for stranger in self.state.lobby.take_all_to(|end| end == service) {
+            self.replay(&stranger, service);
+        }
+    }
+
+    fn replay(&mut self, stranger: &Stranger, service: SocketAddr) -> Option<Slot> {
+        let mut slot = None;
+        for stub in &stranger.stubs {
+            let segment = segment_of(stub);
+            if slot.is_none() {
+                let (low, high) = stranger.key.ends();
+                let client = if low == service { high } else { low };
+                let side = if stub.from == client { Side::Client } else { Side::Server };
+                let opening = opening(stub.seen.flags);
+                slot = Some(self.open_connection(stranger.key, client, service, opening, Seen { side, ..stub.seen }));
+            }
+            let limits = self.options.limits;
+            if let Some(live) = slot.and_then(|slot| self.state.flows.touch(slot)) {
+                let side = if stub.from == live.client { Side::Client } else { Side::Server };
+                let Live { tcp, recorder, .. } = &mut **live;
+                tcp.push_seen(Seen { side, ..stub.seen }, &segment, &limits, recorder);
+            }
+        }
+        slot
+    }
+
+    fn begin(
+        &mut self,
+        key: FlowKey,
+        stranger: Option<Stranger>,
+        packet: &Packet<'_>,
+        segment: &Segment<'_>,
+        glance: &Glance<'_>,
+        service: Option<SocketAddr>,
+    ) {
+        let (client, server) = match stranger.as_ref().and_then(Stranger::server).or(service) {
+            Some(server) if server == glance.to => (glance.from, glance.to),
+            Some(_) => (glance.to, glance.from),
+            None => self.tell_sides(glance),
+        };
+        let slot = stranger.and_then(|stranger| self.replay(&stranger, server)).unwrap_or_else(|| {
+            let side = if glance.from == client { Side::Client } else { Side::Server };
+            let first = Seen::of_segment(packet.no, packet.at, side, &packet.link, &packet.ip, segment);
+            self.open_connection(key, client, server, opening(segment.flags), first)
+        });
+        self.follow(slot, packet, segment, glance, None);
+    }
+
+    /// Who is the client, where no SYN and no content has told.
+    fn tell_sides(&self, glance: &Glance<'_>) -> (SocketAddr, SocketAddr) {
+        let (from, to) = (glance.from, glance.to);
+        let syn = glance.flags.has(TcpFlags::SYN);
+        let answer = glance.flags.has(TcpFlags::ACK);
+        let from_is_client = match (syn, answer) {
+            (true, false) => true,
+            (true, true) => false,
+            _ => match (self.is_service(to), self.is_service(from)) {
+                (true, false) => true,
+                (false, true) => false,
+                _ => from.port() >= to.port(),
+            },
+        };
+        if from_is_client { (from, to) } else { (to, from) }
+    }
+
+    fn open_connection(&mut self, key: FlowKey, client: SocketAddr, server: SocketAddr, opening: Opening, first: Seen) -> Slot {
+        if self.state.flows.len() >= self.options.limits.connections
+            && let Some(oldest) = self.state.flows.oldest()
+        {
+            self.state.evicted += 1;
+            self.seal(oldest);
+        }
+        self.state.next_id += 1;
+        let live = Live {
+            id: self.state.next_id,
+            client,
+            server,
+            role: Role::Rdp,
+            role_why: None,
+            tcp: Connection::new(opening, first, &self.options.limits),
+            recorder: Recorder::new(&self.options.limits, opening == Opening::MidStream),
+        };
+        self.state.flows.insert(key, Box::new(live)).0
+    }
+
+    fn follow(&mut self, slot: Slot, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>, transport: Option<&[u8]>) {
+        let limits = self.options.limits;
+        let Some(live) = self.state.flows.touch(slot) else { return };
+        let side = if glance.from == live.client { Side::Client } else { Side::Server };
+        if live.tcp.is_reborn_by(side, segment) {
+            let key = FlowKey::new(glance.from, glance.to, TCP);
+            self.seal(slot);
+            self.begin(key, None, packet, segment, glance, Some(glance.to));
+            return;
+        }
+        let habits = &live.tcp.habits[side];
+        let checked = transport
+            .filter(|_| habits.good_checksums + habits.bad_checksums < CHECKSUMS && packet.cut.is_none())
+            .and_then(|bytes| checksum::tcp_ok(&packet.ip, bytes));
+        let Live { tcp, recorder, .. } = &mut **live;
+        let seen = if checked.is_some() {
+            let segment = Segment { checksum_ok: checked, ..segment.clone() };
+            tcp.push(packet, &segment, side, &limits, recorder)
+        } else {
+            tcp.push(packet, segment, side, &limits, recorder)
+        };
+        if let Some(seen) = seen
+            && !seen.is_reset()
+        {
+            self.state.context.hosts.learn(glance.from.ip(), seen.ttl, seen.no);
+        }
+    }
+
+    pub(super) fn icmp(&mut self, packet: &Packet<'_>, message: &IcmpMessage) {
+        let Some(quoted) = &message.quoted else {
+            // Echo replies show how far a host is.
+            self.state.context.hosts.learn(packet.ip.src, packet.ip.ttl, packet.no);
+            return;
+        };
+        let key = FlowKey::new(quoted.src, quoted.dst, quoted.protocol);
+        if let Some(slot) = self.state.flows.find(&key)
+            && let Some(live) = self.state.flows.get_mut(slot)
+        {
+            let about = if quoted.src == live.client { Side::Client } else { Side::Server };
+            live.tcp.push_icmp(packet, message, about);
+        }
+    }
+
+    /// Takes connections out that are over, and attempts to which nothing can be added.
+    pub(super) fn sweep(&mut self, now: Timestamp) {
+        let mut at = self.state.flows.oldest();
+        while let Some(slot) = at {
+            at = self.state.flows.newer(slot);
+            let Some(live) = self.state.flows.get(slot) else { break };
+            let quiet = now.since(live.tcp.last().at);
+            if quiet < AFTERGLOW {
+                break;
+            }
+            let over = live.tcp.closed.is_some() || (live.tcp.handshake.syn_ack.is_none() && live.tcp.opening == Opening::Handshake && quiet >= HALF_OPEN);
+            if over {
+                self.seal(slot);
+            }
+        }
+        let flows = &self.state.flows;
+        let joins = |attempt: &Attempt| {
+            flows.slots().into_iter().filter_map(|slot| flows.get(slot)).any(|live| {
+                live.client.ip() == attempt.client
+                    && attempt.servers().contains(&live.server.ip())
+                    && live.tcp.first().at <= attempt.open_until()
+            })
+        };
+        let ripe = self.state.gatherer.settled(now, joins);
+        self.judge(ripe);
+    }
+
+    fn seal(&mut self, slot: Slot) {
+        let Some((key, live)) = self.state.flows.remove(slot) else { return };
+        let Live { id, client, server, role, role_why, mut tcp, mut recorder } = *live;
+        tcp.finish(&mut recorder);
+        let window = self.state.window.unwrap_or_default();
+        self.gather(Transcript {
+            id,
+            source: self.state.source,
+            key,
+            client,
+            server,
+            role,
+            role_why,
+            tcp,
+            moments: recorder.into_moments(),
+            window,
+        });
+    }
+
+    pub(super) fn seal_everything(&mut self) {
+        let mut slots: Vec<(u32, Slot)> =
+            self.state.flows.slots().into_iter().filter_map(|slot| Some((self.state.flows.get(slot)?.id, slot))).collect();
+        slots.sort_unstable_by_key(|(id, _)| *id);
+        for (_, slot) in slots {
+            self.seal(slot);
+        }
+    }
+}
+
+fn opening(flags: TcpFlags) -> Opening {
+    match (flags.has(TcpFlags::SYN), flags.has(TcpFlags::ACK)) {
+        (true, false) => Opening::Handshake,
+        (true, true) => Opening::SynAck,
+        _ => Opening::MidStream,
+    }
+}
+
+fn segment_of(stub: &Stub) -> Segment<'static> {
+    Segment {
+        src_port: stub.from.port(),
+        dst_port: 0,
+        seq: stub.seen.seq,
+        ack: stub.seen.ack,
+        flags: stub.seen.flags,
+        window: stub.seen.window,
+        options: stub.options,
+        payload: &[],
+        payload_len: stub.seen.len,
+        checksum_ok: None,
+    }
+}
+
+/// What the first bytes of a flow show.
+enum Sniffed {
+    /// RDP; `server` if these are the server's words.
+    Rdp { server: bool },
+    /// Nothing of ours.
+    Nothing,
+}
+
+/// Looks at the first bytes of a flow. Ten bytes decide.
+fn sniff(payload: &[u8]) -> Sniffed {
+    if payload.first() != Some(&3) {
+        return Sniffed::Nothing;
+    }
+    match x224::parse(payload) {
+        Parsed::Done(x224::Tpdu::ConnectionRequest(request), _) if request.cookie.is_some() || request.negotiation.is_some() || request.routing_token.is_some() => {
+            Sniffed::Rdp { server: false }
+        }
+        Parsed::Done(x224::Tpdu::ConnectionConfirm(confirm), _) if confirm.answer != x224::Answer::Absent => Sniffed::Rdp { server: true },
+        _ => Sniffed::Nothing,
+    }
+}

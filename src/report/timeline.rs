@@ -1,0 +1,141 @@
+//! The timeline of a connection: its transcript in steps that a person can follow.
+
+use crate::flow::{Marks, Side};
+use crate::packet::TcpFlags;
+use crate::protocol::tls::suite::CipherSuite;
+use crate::protocol::x224::Answer;
+use crate::report::model::{Speaker, Step};
+use crate::transcript::{Moment, Phase, Progress, SealedKind, Transcript, What};
+
+/// How many steps a timeline has at most; the middle of a long one is left out.
+const STEPS: usize = 60;
+
+/// The steps of a connection, in order.
+pub fn steps(t: &Transcript, progress: &Progress) -> Vec<Step> {
+    let mut steps = Vec::new();
+    packets(t, &mut steps);
+    let phase_at = |moment: &Moment| {
+        progress.done.iter().find(|milestone| moment.at <= milestone.done).map_or(progress.phase, |milestone| milestone.phase)
+    };
+    for moment in t.moments.iter() {
+        if let Some(text) = words(&moment.what, moment.side) {
+            steps.push(Step {
+                at: moment.at,
+                frame: Some(moment.frames.last),
+                speaker: speaker(moment.side),
+                phase: phase_at(moment),
+                text,
+                inferred: false,
+                lost: false,
+            });
+        }
+    }
+    steps.sort_by_key(|step| (step.at, step.frame));
+    if steps.len() > STEPS {
+        let tail = steps.split_off(steps.len() - STEPS / 3);
+        steps.truncate(STEPS - STEPS / 3);
+        steps.extend(tail);
+    }
+    steps
+}
+
+fn speaker(side: Side) -> Speaker {
+    match side {
+        Side::Client => Speaker::Client,
+        Side::Server => Speaker::Server,
+    }
+}
+
+/// Handshake, closes and retransmissions.
+fn packets(t: &Transcript, steps: &mut Vec<Step>) {
+    let mut closed = [false; 2];
+    for seen in t.tcp.log.iter() {
+        let flags = seen.flags;
+        let again = seen.marks.has(Marks::RETRANSMISSION);
+        let text = if flags.has(TcpFlags::RST) {
+            if seen.marks.has(Marks::AFTERGLOW) { continue }
+            "RST"
+        } else if flags.has(TcpFlags::SYN) {
+            match (flags.has(TcpFlags::ACK), again) {
+                (false, false) => "SYN",
+                (false, true) => "SYN again",
+                (true, false) => "SYN, ACK",
+                (true, true) => "SYN, ACK again",
+            }
+        } else if flags.has(TcpFlags::FIN) {
+            let place = usize::from(seen.side == Side::Server);
+            match closed.get_mut(place) {
+                Some(done) if !*done => *done = true,
+                _ => continue,
+            }
+            "FIN"
+        } else if again && seen.len > 0 {
+            "the same bytes again"
+        } else {
+            continue;
+        };
+        steps.push(Step {
+            at: seen.at,
+            frame: Some(seen.no),
+            speaker: speaker(seen.side),
+            phase: Phase::Tcp,
+            text: text.to_owned(),
+            inferred: false,
+            lost: false,
+        });
+    }
+}
+
+/// What a message says, in words; `None` for what would only fill the page.
+fn words(what: &What, side: Side) -> Option<String> {
+    Some(match what {
+        What::Request(request) => match &request.negotiation {
+            Some(negotiation) => format!("X.224 Connection Request, offers {}", negotiation.protocols),
+            None => "X.224 Connection Request without a negotiation: Standard RDP Security only".to_owned(),
+        },
+        What::Confirm(confirm) => match confirm.answer {
+            Answer::Absent => "X.224 Connection Confirm without a negotiation: Standard RDP Security".to_owned(),
+            Answer::Response { selected, .. } => format!("X.224 Connection Confirm, selects {selected}"),
+            Answer::Failure { code } => format!("X.224 negotiation failure: {code}"),
+            Answer::Unknown { kind } => format!("X.224 Connection Confirm with an unknown structure 0x{kind:02x}"),
+        },
+        What::Preamble(_) => "a header of a load balancer or a preconnection blob".to_owned(),
+        What::X224Disconnect(reason) => format!("X.224 Disconnect Request, reason {reason}"),
+        What::X224Error(cause) => format!("X.224 Error, cause {cause}"),
+        What::ClientHello(hello) => match &hello.server_name {
+            Some(name) => format!("TLS ClientHello for {name}, up to {}", hello.highest_version()),
+            None => format!("TLS ClientHello without a server name, up to {}", hello.highest_version()),
+        },
+        What::ServerHello(hello) if hello.hello_retry_request => "TLS HelloRetryRequest".to_owned(),
+        What::ServerHello(hello) => format!("TLS ServerHello: {}, {}", hello.version(), CipherSuite::new(hello.cipher_suite)),
+        What::Certificates(chain) => match chain.first() {
+            Some(leaf) => format!("certificate of {}, issued by {}", leaf.subject, leaf.issuer),
+            None => "an empty certificate message".to_owned(),
+        },
+        What::Alert(alert) => format!("TLS alert: {alert}"),
+        What::Sealed(sealed) => match sealed.kind {
+            SealedKind::Finished => "TLS Finished".to_owned(),
+            SealedKind::AlertStated => format!("an encrypted TLS alert ({} bytes)", sealed.length),
+            SealedKind::AlertBySize => format!("an encrypted record of {} bytes: too short for anything but a TLS alert", sealed.length),
+            SealedKind::Handshake | SealedKind::Application => return None,
+        },
+        What::ConnectInitial(_) => "MCS Connect-Initial".to_owned(),
+        What::ConnectResponse { result, .. } => format!("MCS Connect-Response: {result}"),
+        What::Ultimatum(reason) => format!("MCS Disconnect Provider Ultimatum: {reason}"),
+        What::Foreign(foreign) => match foreign.looks_like {
+            Some(name) => format!("not RDP: {name}"),
+            None => "bytes that are not RDP".to_owned(),
+        },
+        What::Gap(missing) => format!("{missing} bytes of the {side} are missing from the capture"),
+        What::Malformed(protocol, flaw) => format!("a malformed {protocol} message: {}", flaw.why),
+        What::Handshake(_)
+        | What::ChangeCipherSpec
+        | What::ErectDomain
+        | What::AttachUser
+        | What::AttachUserConfirm(_)
+        | What::Join(_)
+        | What::JoinConfirm { .. }
+        | What::ChannelData { .. }
+        | What::FastPath(_) => return None,
+    })
+}
