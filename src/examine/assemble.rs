@@ -28,7 +28,10 @@ pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context) ->
         .map(|((t, progress), finding)| connection(t, progress, finding, context))
         .collect();
     let first = connections.get(decisive).or(connections.first());
-    let server = first.map_or(String::new(), |c| c.server.map_or_else(|| c.server_name.clone().unwrap_or_default(), |server| server.ip().to_string()));
+    let server = first.map_or(String::new(), |c| {
+        c.server
+            .map_or_else(|| c.server_name.clone().unwrap_or_default(), |server| server.ip().to_string())
+    });
     let verdict = verdict.or_else(|| first.map(|c| c.verdict.clone()));
     Row {
         attempt: model::Attempt {
@@ -50,13 +53,28 @@ pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context) ->
 /// An attempt has at least one connection; this keeps the type honest without a panic.
 fn unreachable_verdict(attempt: &Attempt) -> crate::diagnosis::Verdict {
     use crate::diagnosis::{Act, Confidence, Evidence, Leans, Verdict, causes};
-    let evidence = Evidence { source: 0, frame: FrameNo(0), at: attempt.started(), leans: Leans::For, text: String::new() };
-    Verdict::new(&causes::CAPTURE_INCOMPLETE, Confidence::Possible, Act::Nobody, "nothing was seen of this attempt", evidence)
+    let evidence = Evidence {
+        source: 0,
+        frame: FrameNo(0),
+        at: attempt.started(),
+        leans: Leans::For,
+        text: String::new(),
+    };
+    Verdict::new(
+        &causes::CAPTURE_INCOMPLETE,
+        Confidence::Possible,
+        Act::Nobody,
+        "nothing was seen of this attempt",
+        evidence,
+    )
 }
 
 fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &Context) -> model::Connection {
     let tls = tls_facts(t, progress);
-    let server_name = t.sni().map(str::to_owned).or_else(|| context.names.get(&t.server.ip()).cloned());
+    let server_name = t
+        .sni()
+        .map(str::to_owned)
+        .or_else(|| context.names.get(&t.server.ip()).cloned());
     model::Connection {
         id: t.id,
         attempt: 0,
@@ -92,7 +110,9 @@ fn tls_facts(t: &Transcript, progress: &Progress) -> Option<model::TlsFacts> {
     if hello.is_none() && answer.is_none() {
         return None;
     }
-    let version = answer.map(|(_, answer)| answer.version()).or(hello.map(|(_, hello)| hello.highest_version()));
+    let version = answer
+        .map(|(_, answer)| answer.version())
+        .or(hello.map(|(_, hello)| hello.highest_version()));
     let seconds = |unix: i64| Timestamp(unix.saturating_mul(1_000_000_000));
     Some(model::TlsFacts {
         version: version.map(|version| version.to_string()),
@@ -103,7 +123,12 @@ fn tls_facts(t: &Transcript, progress: &Progress) -> Option<model::TlsFacts> {
         certificate: t.certificate().map(|(_, certificate)| model::CertificateFacts {
             subject: certificate.subject.clone(),
             issuer: certificate.issuer.clone(),
-            names: certificate.dns_names.iter().cloned().chain(certificate.ip_addresses.iter().map(ToString::to_string)).collect(),
+            names: certificate
+                .dns_names
+                .iter()
+                .cloned()
+                .chain(certificate.ip_addresses.iter().map(ToString::to_string))
+                .collect(),
             serial: certificate.serial.clone(),
             not_before: seconds(certificate.not_before),
             not_after: seconds(certificate.not_after),
@@ -114,8 +139,11 @@ fn tls_facts(t: &Transcript, progress: &Progress) -> Option<model::TlsFacts> {
 fn metrics(t: &Transcript, progress: &Progress, facts: Vec<(&'static str, String)>) -> Metrics {
     let tcp = &t.tcp;
     let both = |of: fn(&crate::flow::Half) -> u64| [of(&tcp.half.client), of(&tcp.half.server)];
-    let mut phases: Vec<(crate::transcript::Phase, Span)> =
-        progress.done.iter().map(|milestone| (milestone.phase, milestone.done.since(milestone.began))).collect();
+    let mut phases: Vec<(crate::transcript::Phase, Span)> = progress
+        .done
+        .iter()
+        .map(|milestone| (milestone.phase, milestone.done.since(milestone.began)))
+        .collect();
     phases.push((progress.phase, t.ended().since(progress.entered)));
     Metrics {
         packets: both(|half| half.packets),
@@ -126,7 +154,10 @@ fn metrics(t: &Transcript, progress: &Progress, facts: Vec<(&'static str, String
         rtt_server: quantiles(tcp.rtt[Side::Server].as_deref()),
         server_response: quantiles(tcp.response[Side::Server].as_deref()),
         longest_idle: tcp.longest_idle.map(|(span, seen)| (span, seen.no)),
-        mss: [tcp.habits.client.syn.and_then(|syn| syn.mss), tcp.habits.server.syn.and_then(|syn| syn.mss)],
+        mss: [
+            tcp.habits.client.syn.and_then(|syn| syn.mss),
+            tcp.habits.server.syn.and_then(|syn| syn.mss),
+        ],
         facts,
     }
 }
@@ -147,14 +178,27 @@ fn quantiles(histogram: Option<&hdrhistogram::Histogram<u32>>) -> Option<Quantil
 pub(super) fn number(mut rows: Vec<Row>) -> (Vec<model::Connection>, Vec<model::Attempt>) {
     rows.sort_by_key(|row| {
         let first = row.connections.first();
-        (first.map_or(0, |c| c.source), row.attempt.started, first.map_or(FrameNo(0), |c| c.frames.0))
+        (
+            first.map_or(0, |c| c.source),
+            row.attempt.started,
+            first.map_or(FrameNo(0), |c| c.frames.0),
+        )
     });
     let mut all: Vec<(usize, usize, model::Connection)> = Vec::new();
     let mut attempts = Vec::new();
     for (at, row) in rows.into_iter().enumerate() {
-        let Row { mut attempt, connections, decisive } = row;
+        let Row {
+            mut attempt,
+            connections,
+            decisive,
+        } = row;
         attempt.id = u32::try_from(at + 1).unwrap_or(u32::MAX);
-        all.extend(connections.into_iter().enumerate().map(|(place, connection)| (at, place, connection)));
+        all.extend(
+            connections
+                .into_iter()
+                .enumerate()
+                .map(|(place, connection)| (at, place, connection)),
+        );
         attempts.push((attempt, decisive));
     }
     all.sort_by_key(|(_, _, connection)| (connection.source, connection.started, connection.frames.0));

@@ -101,7 +101,15 @@ impl Examiner {
     /// An examiner that has seen nothing yet.
     pub fn new(options: Options) -> Examiner {
         let state = State::new(0, &options);
-        Examiner { options, state, sources: Vec::new(), rows: Vec::new(), quality: Vec::new(), notes: Vec::new(), shortfalls: Vec::new() }
+        Examiner {
+            options,
+            state,
+            sources: Vec::new(),
+            rows: Vec::new(),
+            quality: Vec::new(),
+            notes: Vec::new(),
+            shortfalls: Vec::new(),
+        }
     }
 
     /// Takes one frame.
@@ -208,6 +216,8 @@ impl PortSet {
     }
 
     fn has(&self, port: u16) -> bool {
-        self.0.get(usize::from(port >> 6)).is_some_and(|word| word >> (port & 63) & 1 == 1)
+        self.0
+            .get(usize::from(port >> 6))
+            .is_some_and(|word| word >> (port & 63) & 1 == 1)
     }
 }

@@ -52,7 +52,9 @@ impl Examiner {
         if self.is_wanted(&glance) {
             let packet = fast::complete(frame, peek);
             if let Body::Tcp(segment) = &packet.body {
-                let transport = frame.bytes.get(peek.transport_at as usize..start + peek.payload_seen as usize);
+                let transport = frame
+                    .bytes
+                    .get(peek.transport_at as usize..start + peek.payload_seen as usize);
                 self.track(&packet, segment, &glance, transport);
             }
         }
@@ -108,7 +110,14 @@ impl Examiner {
     fn meet(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>) {
         if glance.payload.is_empty() {
             let seen = Seen::of_segment(packet.no, packet.at, Side::Client, &packet.link, &packet.ip, segment);
-            self.state.lobby.remember(key, Stub { seen, options: segment.options, from: glance.from });
+            self.state.lobby.remember(
+                key,
+                Stub {
+                    seen,
+                    options: segment.options,
+                    from: glance.from,
+                },
+            );
             return;
         }
         match sniff(glance.payload) {
@@ -147,7 +156,11 @@ impl Examiner {
             }
             let limits = self.options.limits;
             if let Some(live) = slot.and_then(|slot| self.state.flows.touch(slot)) {
-                let side = if stub.from == live.client { Side::Client } else { Side::Server };
+                let side = if stub.from == live.client {
+                    Side::Client
+                } else {
+                    Side::Server
+                };
                 let Live { tcp, recorder, .. } = &mut **live;
                 tcp.push_seen(Seen { side, ..stub.seen }, &segment, &limits, recorder);
             }
@@ -169,11 +182,13 @@ impl Examiner {
             Some(_) => (glance.to, glance.from),
             None => self.tell_sides(glance),
         };
-        let slot = stranger.and_then(|stranger| self.replay(&stranger, server)).unwrap_or_else(|| {
-            let side = if glance.from == client { Side::Client } else { Side::Server };
-            let first = Seen::of_segment(packet.no, packet.at, side, &packet.link, &packet.ip, segment);
-            self.open_connection(key, client, server, opening(segment.flags), first)
-        });
+        let slot = stranger
+            .and_then(|stranger| self.replay(&stranger, server))
+            .unwrap_or_else(|| {
+                let side = if glance.from == client { Side::Client } else { Side::Server };
+                let first = Seen::of_segment(packet.no, packet.at, side, &packet.link, &packet.ip, segment);
+                self.open_connection(key, client, server, opening(segment.flags), first)
+            });
         self.follow(slot, packet, segment, glance, None);
     }
 
@@ -217,7 +232,11 @@ impl Examiner {
     fn follow(&mut self, slot: Slot, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>, transport: Option<&[u8]>) {
         let limits = self.options.limits;
         let Some(live) = self.state.flows.touch(slot) else { return };
-        let side = if glance.from == live.client { Side::Client } else { Side::Server };
+        let side = if glance.from == live.client {
+            Side::Client
+        } else {
+            Side::Server
+        };
         if live.tcp.is_reborn_by(side, segment) {
             let key = FlowKey::new(glance.from, glance.to, TCP);
             self.seal(slot);
@@ -230,7 +249,10 @@ impl Examiner {
             .and_then(|bytes| checksum::tcp_ok(&packet.ip, bytes));
         let Live { tcp, recorder, .. } = &mut **live;
         let seen = if checked.is_some() {
-            let segment = Segment { checksum_ok: checked, ..segment.clone() };
+            let segment = Segment {
+                checksum_ok: checked,
+                ..segment.clone()
+            };
             tcp.push(packet, &segment, side, &limits, recorder)
         } else {
             tcp.push(packet, segment, side, &limits, recorder)
@@ -252,7 +274,11 @@ impl Examiner {
         if let Some(slot) = self.state.flows.find(&key)
             && let Some(live) = self.state.flows.get_mut(slot)
         {
-            let about = if quoted.src == live.client { Side::Client } else { Side::Server };
+            let about = if quoted.src == live.client {
+                Side::Client
+            } else {
+                Side::Server
+            };
             live.tcp.push_icmp(packet, message, about);
         }
     }
@@ -267,7 +293,8 @@ impl Examiner {
             if quiet < AFTERGLOW {
                 break;
             }
-            let over = live.tcp.closed.is_some() || (live.tcp.handshake.syn_ack.is_none() && live.tcp.opening == Opening::Handshake && quiet >= HALF_OPEN);
+            let over = live.tcp.closed.is_some()
+                || (live.tcp.handshake.syn_ack.is_none() && live.tcp.opening == Opening::Handshake && quiet >= HALF_OPEN);
             if over {
                 self.seal(slot);
             }
@@ -285,8 +312,18 @@ impl Examiner {
     }
 
     fn seal(&mut self, slot: Slot) {
-        let Some((key, live)) = self.state.flows.remove(slot) else { return };
-        let Live { id, client, server, role, role_why, mut tcp, mut recorder } = *live;
+        let Some((key, live)) = self.state.flows.remove(slot) else {
+            return;
+        };
+        let Live {
+            id,
+            client,
+            server,
+            role,
+            role_why,
+            mut tcp,
+            mut recorder,
+        } = *live;
         tcp.finish(&mut recorder);
         let window = self.state.window.unwrap_or_default();
         self.gather(Transcript {
@@ -304,8 +341,13 @@ impl Examiner {
     }
 
     pub(super) fn seal_everything(&mut self) {
-        let mut slots: Vec<(u32, Slot)> =
-            self.state.flows.slots().into_iter().filter_map(|slot| Some((self.state.flows.get(slot)?.id, slot))).collect();
+        let mut slots: Vec<(u32, Slot)> = self
+            .state
+            .flows
+            .slots()
+            .into_iter()
+            .filter_map(|slot| Some((self.state.flows.get(slot)?.id, slot)))
+            .collect();
         slots.sort_unstable_by_key(|(id, _)| *id);
         for (_, slot) in slots {
             self.seal(slot);
@@ -350,10 +392,14 @@ fn sniff(payload: &[u8]) -> Sniffed {
         return Sniffed::Nothing;
     }
     match x224::parse(payload) {
-        Parsed::Done(x224::Tpdu::ConnectionRequest(request), _) if request.cookie.is_some() || request.negotiation.is_some() || request.routing_token.is_some() => {
+        Parsed::Done(x224::Tpdu::ConnectionRequest(request), _)
+            if request.cookie.is_some() || request.negotiation.is_some() || request.routing_token.is_some() =>
+        {
             Sniffed::Rdp { server: false }
         }
-        Parsed::Done(x224::Tpdu::ConnectionConfirm(confirm), _) if confirm.answer != x224::Answer::Absent => Sniffed::Rdp { server: true },
+        Parsed::Done(x224::Tpdu::ConnectionConfirm(confirm), _) if confirm.answer != x224::Answer::Absent => {
+            Sniffed::Rdp { server: true }
+        }
         _ => Sniffed::Nothing,
     }
 }

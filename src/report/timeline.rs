@@ -15,7 +15,11 @@ pub fn steps(t: &Transcript, progress: &Progress) -> Vec<Step> {
     let mut steps = Vec::new();
     packets(t, &mut steps);
     let phase_at = |moment: &Moment| {
-        progress.done.iter().find(|milestone| moment.at <= milestone.done).map_or(progress.phase, |milestone| milestone.phase)
+        progress
+            .done
+            .iter()
+            .find(|milestone| moment.at <= milestone.done)
+            .map_or(progress.phase, |milestone| milestone.phase)
     };
     for moment in t.moments.iter() {
         if let Some(text) = words(&moment.what, moment.side) {
@@ -53,7 +57,9 @@ fn packets(t: &Transcript, steps: &mut Vec<Step>) {
         let flags = seen.flags;
         let again = seen.marks.has(Marks::RETRANSMISSION);
         let text = if flags.has(TcpFlags::RST) {
-            if seen.marks.has(Marks::AFTERGLOW) { continue }
+            if seen.marks.has(Marks::AFTERGLOW) {
+                continue;
+            }
             "RST"
         } else if flags.has(TcpFlags::SYN) {
             match (flags.has(TcpFlags::ACK), again) {
@@ -107,7 +113,11 @@ fn words(what: &What, side: Side) -> Option<String> {
             None => format!("TLS ClientHello without a server name, up to {}", hello.highest_version()),
         },
         What::ServerHello(hello) if hello.hello_retry_request => "TLS HelloRetryRequest".to_owned(),
-        What::ServerHello(hello) => format!("TLS ServerHello: {}, {}", hello.version(), CipherSuite::new(hello.cipher_suite)),
+        What::ServerHello(hello) => format!(
+            "TLS ServerHello: {}, {}",
+            hello.version(),
+            CipherSuite::new(hello.cipher_suite)
+        ),
         What::Certificates(chain) => match chain.first() {
             Some(leaf) => format!("certificate of {}, issued by {}", leaf.subject, leaf.issuer),
             None => "an empty certificate message".to_owned(),
@@ -116,7 +126,10 @@ fn words(what: &What, side: Side) -> Option<String> {
         What::Sealed(sealed) => match sealed.kind {
             SealedKind::Finished => "TLS Finished".to_owned(),
             SealedKind::AlertStated => format!("an encrypted TLS alert ({} bytes)", sealed.length),
-            SealedKind::AlertBySize => format!("an encrypted record of {} bytes: too short for anything but a TLS alert", sealed.length),
+            SealedKind::AlertBySize => format!(
+                "an encrypted record of {} bytes: too short for anything but a TLS alert",
+                sealed.length
+            ),
             SealedKind::Handshake | SealedKind::Application => return None,
         },
         What::ConnectInitial(_) => "MCS Connect-Initial".to_owned(),
