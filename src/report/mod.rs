@@ -8,9 +8,10 @@ pub mod clock;
 pub mod community_id;
 pub mod json;
 pub mod model;
-pub mod timeline;
+pub mod page;
 pub mod plain;
 pub mod text;
+pub mod timeline;
 
 #[cfg(test)]
 mod samples;

@@ -1,1 +1,100 @@
-fn main() {}
+//! Arguments in, a report and an exit code out.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::CommandFactory;
+use rdpwhy::diagnosis::{CAUSES, Family};
+use rdpwhy::report::SCHEMA_TEXT;
+use rdpwhy::report::page::{BOLD, PLAIN, Page};
+use rdpwhy::report::plain::printable;
+
+use args::{Cli, Command, ExplainArgs};
+
+mod args;
+mod explain;
+mod output;
+
+/// Usage or input error: nothing could be looked at.
+const INPUT_ERROR: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = match Cli::read(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Nobody is left to tell where even this cannot be printed.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(INPUT_ERROR));
+        }
+    };
+    let done = match cli.command {
+        Command::Explain(args) => explain_codes(&args),
+        Command::Causes(look) => done(output::to_stdout(look.color.on_stdout(), |out| {
+            causes(&mut Page::new(out, look.color.on_stdout()))
+        })),
+        Command::Schema => done(output::to_stdout(false, |out| out.write_all(SCHEMA_TEXT.as_bytes()))),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), env!("CARGO_BIN_NAME"), &mut script);
+            done(output::to_stdout(false, |out| out.write_all(&script)))
+        }
+        Command::Man => done(output::to_stdout(false, |out| man(out))),
+    };
+    done.unwrap_or_else(|error| {
+        complain(&format!("standard output: {error}"));
+        ExitCode::from(INPUT_ERROR)
+    })
+}
+
+/// One line on standard error.
+fn complain(text: &str) {
+    // Nobody is left to tell where even this cannot be printed.
+    let _ = writeln!(io::stderr(), "rdpwhy: {}", printable(text));
+}
+
+fn done(result: io::Result<()>) -> io::Result<ExitCode> {
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+fn explain_codes(args: &ExplainArgs) -> io::Result<ExitCode> {
+    let color = args.look.color.on_stdout();
+    let mut known = true;
+    output::to_stdout(color, |out| {
+        let page = &mut Page::new(out, color);
+        known = if args.list {
+            explain::list(page, &args.codes)?
+        } else {
+            explain::explain(page, &args.codes)?
+        };
+        Ok(())
+    })?;
+    if known {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let asked = args.codes.join(" ");
+    complain(&format!(
+        "nothing is known of {asked:?}; rdpwhy explain --list prints every code"
+    ));
+    Ok(ExitCode::from(INPUT_ERROR))
+}
+
+fn causes(page: &mut Page<'_>) -> io::Result<()> {
+    for (number, &family) in Family::ALL.iter().enumerate() {
+        if number > 0 {
+            page.gap()?;
+        }
+        page.row(&[], (family.slug(), BOLD))?;
+        for cause in CAUSES.iter().filter(|cause| cause.family == family) {
+            page.row(
+                &[("  ", PLAIN), (&format!("{:<30}", cause.slug), PLAIN)],
+                (cause.meaning, PLAIN),
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// The manual page of the program, then one for each subcommand.
+fn man(out: &mut dyn Write) -> io::Result<()> {
+    clap_mangen::Man::new(Cli::command()).render(out)
+}

@@ -6,11 +6,10 @@ use std::io::{self, Write};
 use crate::diagnosis::Verdict;
 use crate::report::clock::{date, date_time, duration, time_of_day};
 use crate::report::model::{Attempt, Quantiles, Report, SourceReport};
+use crate::report::page::{self, CARE, DIM, PLAIN, Page};
 use crate::report::{Detail, View};
-use page::{CARE, DIM, PLAIN, Page};
 
 mod attempt;
-mod page;
 pub(in crate::report) mod words;
 
 /// So many different failures are shown in full; `--all` shows every one.

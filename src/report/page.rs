@@ -9,48 +9,49 @@ use unicode_width::UnicodeWidthStr;
 use crate::report::plain::printable;
 
 /// One column less than 80: some consoles break the line after the eightieth character.
-pub(super) const WIDTH: usize = 79;
+pub const WIDTH: usize = 79;
 
 /// Plain text.
-pub(super) const PLAIN: Style = Style::new();
+pub const PLAIN: Style = Style::new();
 /// Titles, and what must be seen first.
-pub(super) const BOLD: Style = Style::new().bold();
+pub const BOLD: Style = Style::new().bold();
 /// What only orders the page: labels, times, numbers of frames.
-pub(super) const DIM: Style = Style::new().dimmed();
+pub const DIM: Style = Style::new().dimmed();
 /// A failure.
-pub(super) const BAD: Style = AnsiColor::Red.on_default().bold();
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
 /// Nothing wrong.
-pub(super) const GOOD: Style = AnsiColor::Green.on_default().bold();
+pub const GOOD: Style = AnsiColor::Green.on_default().bold();
 /// Not decided, or to be read with care.
-pub(super) const CARE: Style = AnsiColor::Yellow.on_default();
+pub const CARE: Style = AnsiColor::Yellow.on_default();
 
 /// A piece of a line with its style.
-pub(super) type Piece<'a> = (&'a str, Style);
+pub type Piece<'a> = (&'a str, Style);
 
-/// The page that is being written.
-pub(super) struct Page<'a> {
+/// The page that is being written. Its methods fail only where the output does.
+pub struct Page<'a> {
     out: &'a mut dyn Write,
     color: bool,
 }
 
 impl<'a> Page<'a> {
-    pub(super) fn new(out: &'a mut dyn Write, color: bool) -> Page<'a> {
+    /// A page that is written to `out`.
+    pub fn new(out: &'a mut dyn Write, color: bool) -> Page<'a> {
         Page { out, color }
     }
 
     /// An empty line.
-    pub(super) fn gap(&mut self) -> io::Result<()> {
+    pub fn gap(&mut self) -> io::Result<()> {
         self.out.write_all(b"\n")
     }
 
     /// A title over a section, after an empty line.
-    pub(super) fn title(&mut self, title: &str) -> io::Result<()> {
+    pub fn title(&mut self, title: &str) -> io::Result<()> {
         self.gap()?;
         self.row(&[], (title, BOLD))
     }
 
     /// `lead` once, then `text` wrapped in the columns that are left; its further lines begin under its first.
-    pub(super) fn row(&mut self, lead: &[Piece<'_>], text: Piece<'_>) -> io::Result<()> {
+    pub fn row(&mut self, lead: &[Piece<'_>], text: Piece<'_>) -> io::Result<()> {
         let mut lead: Vec<(String, Style)> = lead
             .iter()
             .map(|&(text, style)| (printable(text).into_owned(), style))
@@ -75,7 +76,7 @@ impl<'a> Page<'a> {
     }
 
     /// A verdict: the slug in `style`, its sentence behind it, further lines indented by two.
-    pub(super) fn verdict(&mut self, slug: &str, style: Style, sentence: &str) -> io::Result<()> {
+    pub fn verdict(&mut self, slug: &str, style: Style, sentence: &str) -> io::Result<()> {
         let whole = format!("{slug}: {sentence}");
         for (number, line) in wrap(&printable(&whole), WIDTH - 2).iter().enumerate() {
             match line.strip_prefix(slug) {
@@ -92,14 +93,14 @@ impl<'a> Page<'a> {
     }
 
     /// A rule across the page that carries a name, after an empty line.
-    pub(super) fn rule(&mut self, name: &str) -> io::Result<()> {
+    pub fn rule(&mut self, name: &str) -> io::Result<()> {
         self.gap()?;
         let dashes = "-".repeat(WIDTH.saturating_sub(name.width() + 4));
         self.row(&[("-- ", DIM), (name, BOLD), (" ", PLAIN), (&dashes, DIM)], ("", PLAIN))
     }
 
     /// A label in its column and a text beside it.
-    pub(super) fn field(&mut self, label: &str, text: &str) -> io::Result<()> {
+    pub fn field(&mut self, label: &str, text: &str) -> io::Result<()> {
         self.row(&[("  ", PLAIN), (&format!("{label:<14}"), DIM)], (text, PLAIN))
     }
 

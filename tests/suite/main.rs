@@ -1,0 +1,8 @@
+//! The one test binary.
+
+/// `src/` is read and held to the direction of imports and to the ban on clocks.
+mod architecture;
+/// The program as a user runs it: arguments, exit codes, pipes.
+mod cli;
+/// The tables of causes and formats against the contract.
+mod tables;
