@@ -2,6 +2,7 @@
 //!
 //! What reads from a stream gives [`Parsed`]; what reads a unit whose end is already known gives a `Result` with a [`Flaw`].
 
+pub mod aad;
 mod ber;
 mod bytes;
 pub mod dns;
@@ -13,6 +14,7 @@ pub mod ntlm;
 mod open;
 pub mod preamble;
 pub mod rdp;
+pub mod rdstls;
 pub mod sniff;
 pub mod spnego;
 pub mod tls;

@@ -126,6 +126,25 @@ fn a_kerberos_error_and_its_code() {
 }
 
 #[test]
+fn a_ticket_names_its_service() {
+    let strings = element(0x30, &[&element(0x1B, &[b"TERMSRV"]), &element(0x1B, &[b"host"])]);
+    let name = element(0x30, &[&hex("a003020102"), &element(0xA1, &[&strings])]);
+    let realm = element(0xA1, &[&element(0x1B, &[b"EXAMPLE.ORG"])]);
+    let fields = element(0x30, &[&hex("a003020105"), &realm, &element(0xA2, &[&name])]);
+    let ticket = element(0xA3, &[&element(0x61, &[&fields])]);
+    let request = element(0x30, &[&hex("a003020105 a10302010e"), &ticket]);
+    let token = parse(&element(0x6E, &[&request])).expect("token").token;
+    assert_eq!(
+        token,
+        Some(Token::Kerberos(KerberosToken {
+            kind: KerberosKind::KRB_AP_REQ,
+            service: Some("TERMSRV/host".to_owned()),
+            error_code: None
+        }))
+    );
+}
+
+#[test]
 fn bare_ntlm_and_unknown_tokens() {
     let bare = hex("4e544c4d5353500001000000b78208e2");
     assert!(matches!(
