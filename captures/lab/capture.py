@@ -97,6 +97,13 @@ def to_pcapng(source, target, snaplen=None):
     sh("editcap", "-F", "pcapng", *(["-s", str(snaplen)] if snaplen else []), source, target)
 
 
+def add_keys(source, keylog, target):
+    """Copy a pcapng with the TLS secrets of a key log in it (a Decryption Secrets Block)."""
+    if not os.path.exists(keylog):
+        raise FileNotFoundError("no TLS secrets were logged")
+    sh("editcap", "-F", "pcapng", "--inject-secrets", "tls," + keylog, source, target)
+
+
 def merge(target, *sources):
     """Merge captures in the order of time into one pcap."""
     sh("mergecap", "-F", "nsecpcap", "-w", target, *sources)

@@ -39,7 +39,9 @@ class Lab:
         self.moves = []
         self.steps = {}  # file name -> function(raw pcap path), run before the conversion
         self.snaplen = {}
+        self.keyed = []  # names of captures that are also written with TLS secrets
         self.folder = tempfile.mkdtemp(prefix="rdplab-")
+        self.keylog = os.path.join(self.folder, "keys.log")  # where programs log their TLS secrets
         self.stack = contextlib.ExitStack()
 
     # --- the network ----------------------------------------------------------------
@@ -92,6 +94,10 @@ class Lab:
         capture.drain(recorders, quiet)
         for recorder in recorders:
             recorder.stop()
+
+    def with_keys(self, name):
+        """Write the capture `name` a second time, as `name`-keys, with the logged TLS secrets in it."""
+        self.keyed.append(name)
 
     def idle(self, real, shown=None):
         """Stay silent for `real` seconds; with `shown`, move what follows so that it looks that long."""
@@ -157,7 +163,10 @@ class Lab:
                 capture.move_later(recorder.path, self.moves)
             if name in self.steps:
                 self.steps[name](recorder.path)
-            capture.to_pcapng(recorder.path, os.path.join(target, name + ".pcapng"), self.snaplen.get(name))
+            written = os.path.join(target, name + ".pcapng")
+            capture.to_pcapng(recorder.path, written, self.snaplen.get(name))
+            if name in self.keyed:
+                capture.add_keys(written, self.keylog, os.path.join(target, name + "-keys.pcapng"))
 
     def close(self):
         for _, recorder in self.recorders:
