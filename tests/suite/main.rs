@@ -6,3 +6,5 @@ mod architecture;
 mod cli;
 /// The tables of causes and formats against the contract.
 mod tables;
+/// Every capture against the truth that a person wrote.
+mod golden;
