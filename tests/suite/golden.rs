@@ -90,7 +90,10 @@ pub fn departures(report: &Report, truth: &Truth) -> Vec<String> {
     let mut wrong = Vec::new();
     let overall = &report.overall;
     let slug = overall.cause.slug;
-    let wanted = truth.overall.as_ref().map_or_else(|| truth.cause.clone(), |one| vec![one.clone()]);
+    let wanted = truth
+        .overall
+        .as_ref()
+        .map_or_else(|| truth.cause.clone(), |one| vec![one.clone()]);
     let mut expect = |what: &str, wanted: &[String], got: &str| {
         if !wanted.is_empty() && !wanted.iter().any(|one| one == got) {
             wrong.push(format!("{what} is {got}, not {}", wanted.join(" or ")));
@@ -98,7 +101,9 @@ pub fn departures(report: &Report, truth: &Truth) -> Vec<String> {
     };
     let accepted: Vec<String> = wanted.iter().chain(&truth.cause).cloned().collect();
     expect("cause", &accepted, slug);
-    let decisive = overall.connection.and_then(|id| report.connections.iter().find(|connection| connection.id == id));
+    let decisive = overall
+        .connection
+        .and_then(|id| report.connections.iter().find(|connection| connection.id == id));
     if let Some(connection) = decisive {
         expect("phase", &truth.phase, connection.phase.slug());
         expect("ended_by", &truth.ended_by, connection.ended_by.slug());
@@ -131,7 +136,10 @@ pub fn departures(report: &Report, truth: &Truth) -> Vec<String> {
 /// All truths with the file that each is about.
 pub fn truths() -> Vec<(String, PathBuf, Truth)> {
     let mut all = Vec::new();
-    let mut folders: Vec<PathBuf> = std::fs::read_dir(captures()).expect("captures").map(|entry| entry.expect("an entry").path()).collect();
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(captures())
+        .expect("captures")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     folders.sort();
     for folder in folders.iter().filter(|folder| folder.join("truth.toml").is_file()) {
         let case = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
