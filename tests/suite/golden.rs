@@ -11,7 +11,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Truth {
-    pub file: String,
+    file: String,
     #[serde(default)]
     pub vantage: Vec<String>,
     /// The overall cause where it differs from the first of `cause`.
@@ -30,8 +30,9 @@ pub struct Truth {
     pub never: Vec<String>,
     #[serde(default)]
     pub args: Vec<String>,
-    /// `real` or `moved`: documentation for the reader.
-    pub idle: Option<String>,
+    /// `real` or `moved`: how idle times came about, for the reader.
+    #[serde(rename = "idle")]
+    pub _idle: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -78,7 +79,6 @@ pub fn examine(path: &Path, args: &[String]) -> Report {
         match event {
             Event::Frame(frame) => examiner.push(&frame),
             Event::Secrets(text) => examiner.secrets(text),
-            _ => {}
         }
     }
     examiner.end_source(source.summary(), None);
@@ -191,7 +191,7 @@ fn the_public_corpus_gets_its_labels() {
             cite: Vec::new(),
             never: Vec::new(),
             args: Vec::new(),
-            idle: None,
+            _idle: None,
         };
         let wrong = departures(&report, &truth);
         if !wrong.is_empty() {
