@@ -12,10 +12,13 @@ mod pcap;
 mod pcapng;
 mod tally;
 mod window;
+mod words;
+mod writer;
 
 pub use open::{OpenOptions, open};
 pub use options::{OptionList, PacketOptions};
 pub use paths::expand;
+pub use writer::Writer;
 
 /// The number of a frame in its source, counted from 1 over all packets of all interfaces, as Wireshark counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -103,6 +106,16 @@ pub enum Direction {
     Inbound,
     /// Sent by the capturing host.
     Outbound,
+}
+
+impl Direction {
+    /// The lowest bits of the pcapng flags word that say so (draft-ietf-opsawg-pcapng section 4.3.1).
+    fn flags(self) -> u32 {
+        match self {
+            Direction::Inbound => 0b01,
+            Direction::Outbound => 0b10,
+        }
+    }
 }
 
 /// One captured frame, borrowed from its source until the next one is read.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::tally::Tally;
 use super::window::Window;
+use super::words::ByteOrder;
 use super::{
     CaptureError, Direction, Event, Frame, InterfaceSummary, LinkType, PacketOptions, Resolution, Source, SourceSummary,
     Timestamp,
@@ -23,7 +24,7 @@ const FOLLOWERS: u32 = 2;
 /// What a magic number says about a pcap file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Dialect {
-    big_endian: bool,
+    order: ByteOrder,
     nanos: bool,
     modified: bool,
 }
@@ -32,26 +33,17 @@ impl Dialect {
     /// Tells a pcap file by its first four bytes.
     pub(super) fn of(start: &[u8]) -> Option<Self> {
         let magic: [u8; 4] = *start.first_chunk()?;
-        let dialect = |big_endian| {
-            let word = if big_endian {
-                u32::from_be_bytes(magic)
-            } else {
-                u32::from_le_bytes(magic)
-            };
-            let (nanos, modified) = match word {
+        let dialect = |order: ByteOrder| {
+            let (nanos, modified) = match order.u32(&magic, 0) {
                 0xa1b2_c3d4 => (false, false),
                 0xa1b2_3c4d => (true, false),
                 // Alexey Kuznetsov's patch to libpcap: 8 more bytes in each record header.
                 0xa1b2_cd34 => (false, true),
                 _ => return None,
             };
-            Some(Dialect {
-                big_endian,
-                nanos,
-                modified,
-            })
+            Some(Dialect { order, nanos, modified })
         };
-        dialect(false).or_else(|| dialect(true))
+        dialect(ByteOrder::Little).or_else(|| dialect(ByteOrder::Big))
     }
 
     fn name(self) -> &'static str {
@@ -86,7 +78,7 @@ struct Record {
 pub(super) struct Pcap {
     window: Window,
     tally: Tally,
-    big_endian: bool,
+    order: ByteOrder,
     lengths: Lengths,
     /// Size of a record header.
     header: usize,
@@ -107,17 +99,15 @@ impl Pcap {
     /// Reads the file header at the position of `window`; `None` where the file ends within it.
     pub(super) fn new(mut window: Window, dialect: Dialect, mut summary: SourceSummary) -> Option<Self> {
         let header: [u8; FILE_HEADER] = *window.peek()?;
-        let read = Words {
-            big_endian: dialect.big_endian,
-        };
-        let (major, minor) = (read.u16(&header, 4), read.u16(&header, 6));
+        let order = dialect.order;
+        let (major, minor) = (order.u16(&header, 4), order.u16(&header, 6));
         // The upper bits tell of a frame check sequence at the end of each packet.
-        let link = LinkType((read.u32(&header, 20) & 0xffff) as u16);
+        let link = LinkType((order.u32(&header, 20) & 0xffff) as u16);
         window.advance(FILE_HEADER);
         summary.format = format!("{}{}", dialect.name(), summary.format);
         summary.interfaces = vec![InterfaceSummary {
             link,
-            snaplen: read.u32(&header, 16),
+            snaplen: order.u32(&header, 16),
             resolution: if dialect.nanos {
                 Resolution::NANOS
             } else {
@@ -129,7 +119,7 @@ impl Pcap {
         let mut pcap = Pcap {
             window,
             tally: Tally::new(summary),
-            big_endian: dialect.big_endian,
+            order,
             lengths: match (major, minor) {
                 (2, 0..=2) | (0..=1, _) => Lengths::Second,
                 (2, 3) => Lengths::Smaller,
@@ -173,18 +163,16 @@ impl Pcap {
             Some(bytes) => bytes,
             None => &[0; 16],
         };
-        let read = Words {
-            big_endian: self.big_endian,
-        };
-        let (captured, wire) = (read.u32(bytes, 8), read.u32(bytes, 12));
+        let order = self.order;
+        let (captured, wire) = (order.u32(bytes, 8), order.u32(bytes, 12));
         let (captured, wire) = match self.lengths {
             Lengths::First => (captured, wire),
             Lengths::Second => (wire, captured),
             Lengths::Smaller => (captured.min(wire), captured.max(wire)),
         };
         Record {
-            seconds: read.u32(bytes, 0),
-            fraction: read.u32(bytes, 4),
+            seconds: order.u32(bytes, 0),
+            fraction: order.u32(bytes, 4),
             captured,
             wire,
         }
@@ -351,31 +339,4 @@ fn linux_direction(packet_type: u8) -> Option<Direction> {
 #[inline]
 fn near(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).wrapping_add(DAY) <= 2 * DAY
-}
-
-/// Reads words of a fixed byte order at fixed offsets.
-#[derive(Clone, Copy)]
-struct Words {
-    big_endian: bool,
-}
-
-impl Words {
-    #[inline]
-    fn u32<const N: usize>(self, bytes: &[u8; N], at: usize) -> u32 {
-        let word = [bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]];
-        if self.big_endian {
-            u32::from_be_bytes(word)
-        } else {
-            u32::from_le_bytes(word)
-        }
-    }
-
-    fn u16<const N: usize>(self, bytes: &[u8; N], at: usize) -> u16 {
-        let word = [bytes[at], bytes[at + 1]];
-        if self.big_endian {
-            u16::from_be_bytes(word)
-        } else {
-            u16::from_le_bytes(word)
-        }
-    }
 }

@@ -6,6 +6,8 @@ use super::{FrameNo, InterfaceSummary, LinkType, SectionSummary, Shortfall, Sour
 const SHORTFALLS: usize = 64;
 /// How many interfaces and sections are described; further ones are read but not described.
 const DESCRIBED: usize = 4096;
+/// How many bytes all descriptions may take; further ones are left out.
+const DESCRIPTIONS: usize = 4 << 20;
 
 /// Counts frames and remembers damage while a source is read.
 #[derive(Debug)]
@@ -18,6 +20,8 @@ pub(super) struct Tally {
     no: u64,
     further_shortfalls: u64,
     further_interfaces: u64,
+    /// What is left of [`DESCRIPTIONS`].
+    room: usize,
 }
 
 impl Tally {
@@ -30,6 +34,7 @@ impl Tally {
             no: 0,
             further_shortfalls: 0,
             further_interfaces: 0,
+            room: DESCRIPTIONS,
         }
     }
 
@@ -84,11 +89,35 @@ impl Tally {
     }
 
     /// Describes one more interface.
-    pub(super) fn interface(&mut self, interface: InterfaceSummary) {
-        if self.summary.interfaces.len() < DESCRIBED {
-            self.summary.interfaces.push(interface);
-        } else {
+    pub(super) fn interface(&mut self, mut interface: InterfaceSummary) {
+        if self.summary.interfaces.len() >= DESCRIBED {
             self.further_interfaces += 1;
+            return;
+        }
+        let InterfaceSummary {
+            name,
+            description,
+            filter,
+            comments,
+            ..
+        } = &mut interface;
+        self.keep([name, description, filter], comments);
+        self.summary.interfaces.push(interface);
+    }
+
+    /// Takes the room that texts need, or empties them where there is no more.
+    fn keep(&mut self, texts: [&mut Option<String>; 3], comments: &mut Vec<String>) {
+        let lengths = texts
+            .iter()
+            .filter_map(|text| text.as_ref())
+            .chain(&*comments)
+            .map(|text| text.len());
+        match self.room.checked_sub(lengths.sum()) {
+            Some(room) => self.room = room,
+            None => {
+                texts.into_iter().for_each(|text| *text = None);
+                comments.clear();
+            }
         }
     }
 
@@ -100,8 +129,15 @@ impl Tally {
     }
 
     /// Describes one more section.
-    pub(super) fn section(&mut self, section: SectionSummary) {
+    pub(super) fn section(&mut self, mut section: SectionSummary) {
         if self.summary.sections.len() < DESCRIBED {
+            let SectionSummary {
+                hardware,
+                os,
+                application,
+                comments,
+            } = &mut section;
+            self.keep([hardware, os, application], comments);
             self.summary.sections.push(section);
         }
     }

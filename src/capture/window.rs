@@ -220,8 +220,8 @@ impl Window {
         true
     }
 
-    /// Room of the buffer for a request of `n` bytes: a part more than asked, so that a request that grows byte by byte
-    /// does not move the buffer each time.
+    /// Room of the buffer for a request of `n` bytes: a part more than asked, so that requests that move on byte by byte
+    /// do not move the buffer each time.
     fn capacity_for(n: usize) -> usize {
         n + CHUNK.max(n / 4)
     }
@@ -230,17 +230,15 @@ impl Window {
         let Feed::Direct(input) = &mut self.feed else {
             return Ok(false);
         };
-        let room = Self::capacity_for(n);
-        if self.pos > 0 && (self.buf.len() - self.pos < n || self.end == self.buf.len()) {
+        if self.pos > 0 {
             self.buf.copy_within(self.pos..self.end, 0);
             self.base = self.base.wrapping_add(self.pos as u64);
-            self.end -= self.pos;
-            self.pos = 0;
+            (self.pos, self.end) = (0, self.end - self.pos);
         }
         // Grow with what has arrived, not with what a length field promises.
-        let wanted = room.min((self.end - self.pos) * 2 + CHUNK);
-        if self.buf.len() < self.pos + wanted {
-            self.buf.resize(self.pos + wanted, 0);
+        let room = Self::capacity_for(n).min(self.end * 2 + CHUNK);
+        if self.buf.len() < room {
+            self.buf.resize(room, 0);
         }
         let stop = self.buf.len().min(self.end + CHUNK);
         let got = read_some(input, &mut self.buf[self.end..stop])?;
