@@ -53,13 +53,13 @@ impl Compression {
         }
     }
 
-    /// The command that undoes it and keeps the file, and the suffix that it takes off.
+    /// The command that undoes it and keeps the `FILE`, and the suffix that it takes off.
     pub(super) fn command(self) -> (&'static str, &'static str) {
         match self {
-            Compression::Gzip => ("gzip -dk", ".gz"),
-            Compression::Zstd => ("zstd -d", ".zst"),
-            Compression::Lz4 | Compression::Lz4Legacy => ("lz4 -d", ".lz4"),
-            Compression::Xz => ("xz -dk", ".xz"),
+            Compression::Gzip => ("gzip -dk FILE", ".gz"),
+            Compression::Zstd => ("zstd -d FILE", ".zst"),
+            Compression::Lz4 | Compression::Lz4Legacy => ("lz4 -d FILE", ".lz4"),
+            Compression::Xz => ("xz -dk FILE", ".xz"),
         }
     }
 

@@ -289,3 +289,6 @@ pub enum CaptureError {
         what: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,7 @@ pub(super) fn open_stream(input: Box<dyn Read + Send>, path: &Path, read_ahead: 
         Some(format) => format,
         None => {
             window.ensure(magic::LOOK);
-            if window.bytes().is_empty() {
+            if window.bytes().len() < 16 && (window.bytes().is_empty() || window.has_fault()) {
                 return Err(nothing_there(window, path, compression));
             }
             magic::of(&window.bytes()[..window.bytes().len().min(magic::LOOK)])
@@ -126,7 +126,7 @@ fn conversion(path: &Path, compression: Option<Compression>, convert: magic::Con
     }
 }
 
-/// Why not a single byte could be read.
+/// Why there is not a single byte, or too few before an error to tell anything.
 fn nothing_there(mut window: Window, path: &Path, compression: Option<Compression>) -> CaptureError {
     let path = path.to_owned();
     match (window.take_fault(), compression) {

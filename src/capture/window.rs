@@ -157,6 +157,11 @@ impl Window {
         &self.buf[self.pos.saturating_sub(n)..self.pos]
     }
 
+    /// Whether an error ended the stream.
+    pub(super) fn has_fault(&self) -> bool {
+        self.fault.is_some()
+    }
+
     /// The error that ended the stream, if one did; given once.
     pub(super) fn take_fault(&mut self) -> Option<io::Error> {
         self.fault.take()
