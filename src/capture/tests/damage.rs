@@ -41,7 +41,7 @@ fn garbage_in_the_middle_costs_only_the_packets_under_it() {
     for mut file in [pcap_of(N), pcapng_of(N)] {
         let (from, to) = (offset_of(&file, 50), offset_of(&file, 60));
         for (i, byte) in file[from + 10..to - 40].iter_mut().enumerate() {
-            *byte = (i * i * 31 >> 3) as u8 | 0x80;
+            *byte = ((i * i * 31) >> 3) as u8 | 0x80;
         }
         let outcome = read(&file);
         let found = found(&outcome);
@@ -115,7 +115,7 @@ fn an_impossible_length_does_not_swallow_the_packets_after_it() {
 #[test]
 fn a_wrong_second_length_of_a_block_costs_no_packet() {
     let mut file = pcapng_of(N);
-    let at = offset_of(&file, 33) + 60 + 33 % 40;
+    let at = offset_of(&file, 33) + 60 + 33;
     let at = at.next_multiple_of(4);
     file[at] ^= 0x10;
     let outcome = read(&file);
