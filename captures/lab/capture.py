@@ -92,6 +92,12 @@ def move_later(path, moves):
     write_pcap(path, header, moved)
 
 
+def keep(path, condition):
+    """Keep only the packets for which condition(number, bytes) holds (number from 1): a recorder's own losses."""
+    header, records = read_pcap(path)
+    write_pcap(path, header, [r for n, r in enumerate(records, 1) if condition(n, r[3])])
+
+
 def to_pcapng(source, target, snaplen=None):
     """Convert a pcap to pcapng (Wireshark's editcap), optionally cutting packets."""
     sh("editcap", "-F", "pcapng", *(["-s", str(snaplen)] if snaplen else []), source, target)

@@ -210,7 +210,7 @@ class Network:
         for index, (node, port) in enumerate(((a, port_a), (b, port_b))):
             mac = "02:00:00:%02x:%02x:%02x" % (number, side * 2 + index, node.number)
             node.sysctl(**{"net__ipv6__conf__%s__router_solicitations" % port: 0,
-                           "net__ipv6__conf__%s__dad_transmits" % port: 0})
+                           "net__ipv6__conf__%s__accept_dad" % port: 0})
             node.run("ip", "link", "set", port, "address", mac, "up")
             with inside(node.ns):
                 offloads_off(port)

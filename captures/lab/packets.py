@@ -54,6 +54,11 @@ class Packet:
         return self.protocol == UDP
 
     @property
+    def is_resolution(self):
+        """ARP and IPv6 neighbour discovery: what makes a link work at all."""
+        return self.version is None or (self.protocol == ICMP6 and 133 <= self.data[self.l4] <= 137)
+
+    @property
     def size(self):
         """Length of the IP packet in bytes (0 for other frames)."""
         return self.end - 14 if self.version else 0

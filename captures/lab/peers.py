@@ -5,7 +5,9 @@ TLS hides is exchanged as records of the sizes, order and direction that real pe
 (CredSSP with NTLM, MCS, licensing, activation, session); the content is random.
 """
 
+import errno
 import os
+import select
 import socket
 import ssl
 import struct
@@ -46,38 +48,83 @@ def _tpkt(code, source, body):
     return struct.pack("!BBHBBHHB", 3, 0, 11 + len(body), 6 + len(body), code, 0, source, 0) + body
 
 
-def receive(connection, size):
-    """Exactly `size` bytes, or ConnectionError when the peer is gone before."""
-    data = b""
-    while len(data) < size:
-        part = connection.recv(size - len(data))
-        if not part:
-            raise ConnectionError("closed by the peer")
-        data += part
-    return data
-
-
 class Side:
     """One end of the scripted connection."""
 
     def __init__(self, letter):
         self.letter = letter
-        self.socket = None
+        self.socket = None  # never blocks: see `_io`
         self.thread = None
+        self.timeout = 20.0
         self.pause = 0.0  # think time before every record that this side sends
         self.error = None
+        self.stopped = False
 
     def release(self):
-        """Get the socket out of the hands of a thread that waits in it; nothing goes on the wire.
+        """Get the socket out of the hands of a thread that waits for it; nothing goes on the wire.
 
-        While a thread polls a socket, the kernel holds it open and close() has no effect.
+        While a thread waits for a socket the kernel holds it open, and close() has no effect.
         """
         if self.thread and self.thread.is_alive():
-            try:
-                self.socket.shutdown(socket.SHUT_RD)
-            except OSError:
-                pass
+            self.stopped = True
             self.thread.join(1)
+            self.stopped = False
+
+    def _io(self, function, *arguments, writing=False):
+        """Call function until it does not ask to wait any more."""
+        limit = time.monotonic() + self.timeout
+        while True:
+            try:
+                return function(*arguments)
+            except ssl.SSLWantWriteError:
+                writing = True
+            except ssl.SSLWantReadError:
+                writing = False
+            except BlockingIOError:
+                pass
+            while True:
+                if self.stopped or time.monotonic() > limit:
+                    raise TimeoutError("side %s stopped waiting" % self.letter)
+                reading = [] if writing else [function.__self__]
+                if any(select.select(reading, [function.__self__] if writing else [], [], 0.05)):
+                    break
+
+    def think(self, seconds=None):
+        """Pause before an answer; `release` ends it."""
+        limit = time.monotonic() + (self.pause if seconds is None else seconds)
+        while time.monotonic() < limit:
+            if self.stopped:
+                raise TimeoutError("side %s stopped thinking" % self.letter)
+            time.sleep(max(0.0, min(0.05, limit - time.monotonic())))
+
+    def send(self, data):
+        while data:
+            data = data[self._io(self.socket.send, data, writing=True):]
+
+    def receive(self, size):
+        """Exactly `size` bytes, or ConnectionError when the peer is gone before."""
+        data = b""
+        while len(data) < size:
+            part = self._io(self.socket.recv, size - len(data))
+            if not part:
+                raise ConnectionError("closed by the peer")
+            data += part
+        return data
+
+    def connect(self, address):
+        error = self.socket.connect_ex(address)
+        if error == errno.EINPROGRESS:
+            self._io(self._connected, writing=True)
+
+    def _connected(self):
+        if not select.select([], [self.socket], [], 0)[1]:
+            raise BlockingIOError
+        error = self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+
+    def fileno(self):
+        return self.socket.fileno()
 
     def abort(self):
         """close() with SO_LINGER 0: the kernel sends RST,ACK."""
@@ -88,10 +135,8 @@ class Side:
     def finish(self):
         """An orderly end: close_notify where TLS is up, then FIN. Does not wait for the peer."""
         if isinstance(self.socket, ssl.SSLSocket):
-            self.socket.settimeout(0.2)
             try:
                 self.socket.unwrap()
-                return
             except OSError:
                 pass  # the peer has not answered close_notify (yet); FIN follows all the same
         self.close()
@@ -126,6 +171,8 @@ class Pair:
         self.certificate = lab.certificate(name=name)
         self.done = []
         self.sides = (self.client, self.server)
+        for side in self.sides:
+            side.timeout = timeout
         here, there = lab.net[at[0]], lab.net[at[1]]
         self.address = there.address(version)
         kind = family(self.address)
@@ -135,6 +182,7 @@ class Pair:
             self.listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, mss)
         self.listener.bind((self.address, port))
         self.listener.listen(8)
+        self.listener.setblocking(False)
         self.port = port
         self.here, self.kind = here, kind
 
@@ -146,6 +194,16 @@ class Pair:
         todo = [p for p in PHASES[: PHASES.index(phase) + 1] if p not in self.done]
         self.done += todo
         return self._both(lambda side: self._guard(side, todo), timeout, wait, todo)
+
+    def alone(self, side, phase):
+        """Play one side's part of a phase in the background, while the scene is the other side."""
+        self.done.append(phase)
+        side.thread = threading.Thread(target=self._guard, args=(side, [phase]), daemon=True)
+        side.thread.start()
+
+    def say(self, records):
+        """Both sides exchange a list of (who speaks, size)."""
+        self._both(lambda side: self.exchange(side, records), None, True, records)
 
     def _both(self, part, timeout, wait, what):
         for side in self.sides:
@@ -169,24 +227,23 @@ class Pair:
     def _tcp(self, side, _):
         if side is self.client:
             side.socket = self.here.socket(self.kind)
-            side.socket.settimeout(self.timeout)
-            side.socket.connect((self.address, self.port))
+            side.socket.setblocking(False)
+            side.connect((self.address, self.port))
         else:
-            self.listener.settimeout(self.timeout)
-            side.socket, _ = self.listener.accept()
-        side.socket.settimeout(self.timeout)
+            side.socket, _ = side._io(self.listener.accept)
+            side.socket.setblocking(False)
         side.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _x224(self, side, _):
         request, confirm = connection_request(), connection_confirm(self.selected)
         if side is self.client:
-            time.sleep(side.pause)
-            side.socket.sendall(request)
-            receive(side.socket, len(confirm))
+            side.think()
+            side.send(request)
+            side.receive(len(confirm))
         else:
-            receive(side.socket, len(request))
-            time.sleep(side.pause)
-            side.socket.sendall(confirm)
+            side.receive(len(request))
+            side.think()
+            side.send(confirm)
 
     def _tls(self, side, _):
         version = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[self.tls]
@@ -197,12 +254,12 @@ class Pair:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*self.certificate)
         context.minimum_version = context.maximum_version = version
-        time.sleep(side.pause)
+        side.think()
         side.socket = context.wrap_socket(
             side.socket, server_side=side is self.server, suppress_ragged_eofs=False,
             do_handshake_on_connect=False,
             server_hostname=self.name if side is self.client else None)
-        side.socket.do_handshake()
+        side._io(side.socket.do_handshake)
 
     def _records(self, side, phase):
         if phase == "credssp" and self.selected == SSL:
@@ -213,10 +270,10 @@ class Pair:
         """One side's part of a list of (who speaks, size)."""
         for who, size in records:
             if who == side.letter:
-                time.sleep(side.pause)
-                side.socket.sendall(os.urandom(size))
+                side.think()
+                side.send(os.urandom(size))
             else:
-                receive(side.socket, size)
+                side.receive(size)
 
     def traffic(self, rounds=3, pause=0.05, records=(("C", 14), ("S", 620), ("S", 210)),
                 timeout=None, wait=True):
@@ -226,18 +283,23 @@ class Pair:
         def part(side):
             try:
                 for _ in range(rounds):
-                    time.sleep(pause)
+                    side.think(pause)
                     self.exchange(side, records)
             except (OSError, ValueError) as error:
                 side.error = error
 
         return self._both(part, timeout, wait, "traffic")
 
+    def part(self):
+        """Both sides end TLS (close_notify) and TCP (FIN) in order."""
+        self._both(lambda side: (side._io(side.socket.unwrap), side.socket.close()), None, True, "close_notify")
+        time.sleep(0.2)
+
     def goodbye(self):
         """The ordinary end of a Windows session: error info and ultimatum from the server, RST,ACK from the client."""
         assert self.traffic(rounds=1, records=(("C", 35), ("S", 36)))
-        self.server.socket.sendall(os.urandom(9))
-        receive(self.client.socket, 9)
+        self.server.send(os.urandom(9))
+        self.client.receive(9)
         self.client.abort()
         time.sleep(0.1)
 

@@ -38,6 +38,7 @@ class Lab:
         self.recorders = []  # (file name, recorder)
         self.moves = []
         self.steps = {}  # file name -> function(raw pcap path), run before the conversion
+        self.merges = {}  # file name -> recordings that are merged into it and not written themselves
         self.snaplen = {}
         self.keyed = []  # names of captures that are also written with TLS secrets
         self.folder = tempfile.mkdtemp(prefix="rdplab-")
@@ -158,13 +159,19 @@ class Lab:
             if wire.failure:
                 raise wire.failure
         os.makedirs(target, exist_ok=True)
-        for name, recorder in self.recorders:
-            if self.moves:
-                capture.move_later(recorder.path, self.moves)
+        raw = {name: recorder.path for name, recorder in self.recorders}
+        if self.moves:
+            for path in raw.values():
+                capture.move_later(path, self.moves)
+        for name, parts in self.merges.items():
+            path = os.path.join(self.folder, name + ".pcap")
+            capture.merge(path, *(raw.pop(part) for part in parts))
+            raw[name] = path
+        for name, path in raw.items():
             if name in self.steps:
-                self.steps[name](recorder.path)
+                self.steps[name](path)
             written = os.path.join(target, name + ".pcapng")
-            capture.to_pcapng(recorder.path, written, self.snaplen.get(name))
+            capture.to_pcapng(path, written, self.snaplen.get(name))
             if name in self.keyed:
                 capture.add_keys(written, self.keylog, os.path.join(target, name + "-keys.pcapng"))
 

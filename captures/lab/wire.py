@@ -138,18 +138,21 @@ class Wire(threading.Thread):
                 pass  # an interface that went down with its host
 
     def _arrive(self, frame, direction):
-        lane, passing = self.lanes[direction], Passing(self, Packet(frame), direction)
+        packet = Packet(frame)
+        if packet.is_resolution:  # spared, so that a lossy or slow wire is not a broken link
+            self._push(time.monotonic(), direction, frame)
+            return
+        lane, passing = self.lanes[direction], Passing(self, packet, direction)
         for rule in list(self.rules):
             rule(passing)
             if passing.dropped:
                 return
-        if passing.packet.is_tcp:
-            self.last[direction] = passing.packet
-        if passing.packet.version:  # address resolution is spared, so that loss means loss of packets
-            if lane.loss and self.random.random() < lane.loss:
-                return
-            if lane.duplicate and self.random.random() < lane.duplicate:
-                passing.copies += 1
+        if packet.is_tcp:
+            self.last[direction] = packet
+        if lane.loss and self.random.random() < lane.loss:
+            return
+        if lane.duplicate and self.random.random() < lane.duplicate:
+            passing.copies += 1
         now = time.monotonic()
         # One queue per direction: jitter never reorders, only `reorder` does.
         due = max(lane.busy_until, now + lane.delay + self.random.random() * lane.jitter + passing.extra)
@@ -166,7 +169,7 @@ def drop(condition, direction=None):
     """Drop every packet of `direction` (both if None) for which condition(packet) is true."""
 
     def rule(passing):
-        if passing.packet.version and direction in (None, passing.direction) and condition(passing.packet):
+        if direction in (None, passing.direction) and condition(passing.packet):
             passing.drop()
 
     return rule
@@ -206,7 +209,7 @@ def once(condition, action):
     done = []
 
     def rule(passing):
-        if not done and passing.packet.version and condition(passing.packet):
+        if not done and condition(passing.packet):
             done.append(True)
             action(passing)
 
@@ -222,7 +225,7 @@ def gait(direction, ttl=None, ip_id=None, step=1, windows_reset=False):
 
     def rule(passing):
         packet = passing.packet
-        if passing.direction != direction or not packet.version:
+        if passing.direction != direction:
             return
         if ttl is not None:
             packet.ttl = ttl

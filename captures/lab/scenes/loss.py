@@ -1,10 +1,9 @@
 """Packets that vanish: total loss at each phase, loss rates, sizes that do not pass, slow hosts and paths."""
 
-import socket
 import time
 
 from scene import scene
-from wire import anything, carries, client_hello, connection_request, drop, larger_than, server_hello  # noqa: F401
+from wire import anything, drop, larger_than
 
 from scenes.resets import played
 
@@ -62,9 +61,12 @@ def path_loss_licensing(lab):
     cut(lab, "mcs", version=6)
 
 
-@scene("path-loss-activation", "The path dies before Demand Active")
+@scene("path-loss-activation", "The path dies before Demand Active; the client's keep-alives go unanswered, it resets")
 def path_loss_activation(lab):
-    cut(lab, "licensing")
+    pair = played(lab, phase="licensing")
+    pair.client.keepalive(2, 2, 3)
+    lab.wire.rule(drop(anything))
+    pair.until("activation", timeout=12, wait=False)
 
 
 @scene("path-loss-session", "The path dies in an active session; both sides repeat themselves until they give up")
@@ -127,8 +129,9 @@ def loss_15(lab):
     pair = lab.pair(timeout=25)
     pair.until("tcp")
     give_up(pair, 30)
-    pair.until("session", timeout=6, wait=False)
+    pair.until("session", timeout=3.5, wait=False)
     pair.client.abort()
+    time.sleep(0.3)
 
 
 @scene("loss-30-dies", "30 % of the packets are lost; the connection dies of it before the session")
@@ -264,7 +267,8 @@ def slow_x224(lab):
     pair = played(lab, 6, phase="tcp")
     pair.server.pause = 60
     pair.until("x224", timeout=12, wait=False)
-    pair.client.socket.shutdown(socket.SHUT_RDWR)
+    pair.client.close()
+    time.sleep(0.3)
 
 
 @scene("slow-server-credssp", "The server does not answer the first CredSSP message; the client leaves after 15 s")

@@ -2,11 +2,11 @@
 
 import os
 import signal
-import socket
+
 import time
 
 import peers
-from packets import ACK, RST, SYN, reset, segment
+from packets import ACK, RST, reset
 from scene import scene
 from wire import anything, client_hello, connection_request, drop, gait, once
 
@@ -86,21 +86,18 @@ def peer_reset_crash(lab):
             time.sleep(60)
     pair.server.socket.close()
     pair.server.socket = None
-    pair.done.append("tls")
-    import threading  # the client alone plays its part of the handshake
-    threading.Thread(target=pair._guard, args=(pair.client, ["tls"]), daemon=True).start()
+    pair.alone(pair.client, "tls")
     time.sleep(0.25)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     time.sleep(0.2)
 
 
-def forget(lab, side="server"):
-    """Make a host forget its connections without a word, as a reboot does."""
-    node = lab.net[side]
-    node.firewall("output", "tcp flags & rst == rst drop")
-    node.run("ss", "-K", "sport", "= :3389" if side == "server" else "dport", *([] if side == "server" else ["= :3389"]))
-    node.no_firewall()
+def forget(lab):
+    """Make the server forget its connections without a word, as a reboot does."""
+    lab.server.firewall("output", "tcp flags & rst == rst drop")
+    lab.server.run("ss", "-K", "sport", "= :3389")
+    lab.server.no_firewall()
 
 
 @scene("peer-reset-reboot", "The host was rebooted in a session and answers the client's next data with RST")
@@ -124,23 +121,49 @@ def reboot_v6(lab):
     time.sleep(4)
 
 
-@scene("peer-reset-ttl-shift", "A route change alters the server's TTL by one just before its genuine RST")
-def ttl_shift(lab):
+def detour(lab):
+    """A network in which the server's answers can be sent over one router more; returns the switch."""
     lab.net.chain("client", "r1", "~wire", "r2", "server")
     lab.net.link("r2", "r3").link("r3", "server")
     lab.ready()
-    lab.server.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0")
+    for node in ("server", "r2", "r3"):
+        lab.net[node].sysctl(net__ipv4__conf__all__rp_filter=0)
     lab.wire.delay(0.010, 0.0005)
-    number = next(n for n, a, b in lab.net.links if {a.name, b.name} == {"r2", "server"})
-    lab.server.run("ip", "route", "replace", "default", "via", lab.net["r2"].addresses[number][0])
     lab.record("client", "client")
     lab.record("server", "server", "r2")
     lab.record("between", "r1", "r2")
+    number = {frozenset((a.name, b.name)): n for n, a, b in lab.net.links}
+
+    def switch(router):
+        link = number[frozenset((router, "server"))]
+        lab.server.run("ip", "route", "replace", "10.1.1.0/24", "via", lab.net[router].addresses[link][0])
+
+    switch("r2")
+    return switch
+
+
+@scene("peer-reset-ttl-shift", "A route change alters the server's TTL by one just before its genuine RST")
+def ttl_shift(lab):
+    switch = detour(lab)
     pair = lab.pair(4)
-    assert pair.until("session") and pair.traffic(rounds=4)
-    detour = next(n for n, a, b in lab.net.links if {a.name, b.name} == {"r3", "server"})
-    lab.server.run("ip", "route", "replace", "default", "via", lab.net["r3"].addresses[detour][0])
-    pair.traffic(rounds=1)
+    assert pair.until("session") and pair.traffic(rounds=6)
+    time.sleep(0.2)
+    # The server's own port towards the detour is recorded too: its RST leaves there.
+    lab.record("server-detour", "server", "r3")
+    switch("r3")
+    pair.server.abort()
+
+
+@scene("peer-reset-ttl-flaps", "The server's TTL flaps by one with the route; its genuine RST comes with the rarer value")
+def ttl_flaps(lab):
+    switch = detour(lab)
+    pair = lab.pair(4)
+    assert pair.until("session")
+    for number in range(6):
+        switch("r3" if number % 3 == 1 else "r2")
+        pair.traffic(rounds=1)
+    time.sleep(0.2)
+    switch("r3")
     pair.server.abort()
 
 
@@ -160,9 +183,7 @@ def id_zero(lab):
 @scene("peer-reset-after-client-hello", "The server's own stack resets right after the ClientHello (unusable key)")
 def after_hello(lab):
     pair = windows_played(lab, phase="x224")
-    pair.until("tcp")
-    import threading
-    threading.Thread(target=pair._guard, args=(pair.client, ["tls"]), daemon=True).start()
+    pair.alone(pair.client, "tls")
     time.sleep(0.3)
     pair.server.abort()
 
@@ -185,7 +206,7 @@ def leaves_tls(lab):
 @scene("client-leaves-in-credssp", "The client resets after the server's challenge; nothing is wrong with the path")
 def leaves_credssp(lab):
     pair = played(lab, phase="tls")
-    pair._both(lambda side: pair.exchange(side, peers.RECORDS["credssp"][:2]), None, True, "credssp")
+    pair.say(peers.RECORDS["credssp"][:2])
     time.sleep(0.4)
     pair.client.abort()
 
@@ -203,7 +224,7 @@ def redials(lab):
 def closes_window(lab):
     pair = windows_played(lab)
     pair.traffic(rounds=6)
-    pair._both(lambda side: pair.exchange(side, [("C", 35), ("C", 9)]), None, True, "ultimatum")
+    pair.say([("C", 35), ("C", 9)])
     pair.client.abort()
 
 
@@ -211,7 +232,7 @@ def closes_window(lab):
 def fin(lab):
     pair = played(lab, 6, tls="1.3")
     pair.traffic(rounds=4)
-    pair._both(lambda side: side.socket.unwrap().close(), None, True, "close_notify")
+    pair.part()
 
 
 @scene("session-open-healthy", "A session that is alive at the end of the capture")
@@ -267,12 +288,8 @@ def reject_server_side(lab):
     pair = road(lab)
     pair.traffic(rounds=4)
     lab.net["r1"].firewall("forward", "tcp sport 3389 reject with tcp reset")
-    give_up_client(pair)
+    pair.client.user_timeout(7)
     pair.traffic(rounds=1, timeout=8, wait=False)
-
-
-def give_up_client(pair, seconds=7):
-    pair.client.user_timeout(seconds)
 
 
 def injected(lab, condition, action, phase=None, version=4, windows=False, until="session", rounds=0, **options):
