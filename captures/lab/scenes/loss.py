@@ -207,7 +207,7 @@ def pmtu_session(lab):
     pair.client.abort()
 
 
-@scene("pmtu-client-hello", "Packets above 1300 bytes from the client vanish: a large first flight never arrives")
+@scene("pmtu-client-data", "Packets above 1300 bytes from the client vanish: what the user pastes never arrives")
 def pmtu_up(lab):
     pair = played(lab, phase="session")
     pair.traffic()
