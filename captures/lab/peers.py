@@ -48,6 +48,17 @@ def _tpkt(code, source, body):
     return struct.pack("!BBHBBHHB", 3, 0, 11 + len(body), 6 + len(body), code, 0, source, 0) + body
 
 
+def receive(connection, size):
+    """Exactly `size` bytes of a blocking socket, or ConnectionError when the peer is gone before."""
+    data = b""
+    while len(data) < size:
+        part = connection.recv(size - len(data))
+        if not part:
+            raise ConnectionError("closed by the peer")
+        data += part
+    return data
+
+
 class Side:
     """One end of the scripted connection."""
 
