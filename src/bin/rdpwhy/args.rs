@@ -1,8 +1,26 @@
 //! The command line: every argument, its help and its check, in one place.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use rdpwhy::report::{FORMATS, Format};
+
+use crate::when::Moment;
+
+const EXIT_CODES: &str = "\
+Exit status:
+  0  every attempt healthy
+  1  at least one failure diagnosed (a failed UDP side channel included)
+  2  usage or input error: nothing could be looked at
+  3  nothing to judge: no RDP in it, or too little of it
+
+Examples:
+  rdpwhy trace.pcapng
+  rdpwhy --host rds01.contoso.com --since 10:50 captures/
+  tcpdump -w - port 3389 | rdpwhy -
+  rdpwhy explain 0x904 0x7";
 
 /// Says why a Remote Desktop connection failed: reads packet captures, names the cause, who ended the connection, the frames
 /// that prove it, and what to do.
@@ -11,18 +29,27 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
     name = "rdpwhy",
     version,
     about,
+    after_help = EXIT_CODES,
     arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
     disable_help_subcommand = true,
     max_term_width = 80
 )]
 pub struct Cli {
+    /// Without a subcommand the arguments are those of `triage`.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+
+    #[command(flatten)]
+    pub triage: TriageArgs,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Read captures and say why connections failed (the default)
+    Triage(TriageArgs),
     /// Explain codes: of mstsc's window, X.224, TLS, NTSTATUS, licensing, gateway, Kerberos, DNS
     Explain(ExplainArgs),
     /// List every cause that a verdict can name
@@ -36,6 +63,87 @@ pub enum Command {
     },
     /// Print the manual page in roff; for example: rdpwhy man | man -l -
     Man,
+}
+
+/// How to look at captures and what to print.
+#[derive(Args, Debug)]
+#[command(after_help = EXIT_CODES)]
+pub struct TriageArgs {
+    /// Captures, directories of captures, or - for standard input
+    #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
+    pub paths: Vec<PathBuf>,
+
+    /// How to write the report
+    #[arg(long, value_name = "FORMAT", default_value = FORMATS[0].name, value_parser = format_parser())]
+    pub format: &'static Format,
+
+    /// Write the report to FILE instead of standard output
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+
+    /// Overwrite the file of --output
+    #[arg(long, requires = "output")]
+    pub force: bool,
+
+    /// Only attempts with this host
+    #[arg(long, value_name = "NAME|ADDRESS", help_heading = "Selection")]
+    pub host: Vec<String>,
+
+    /// Only attempts of this user
+    #[arg(long, value_name = "USER", help_heading = "Selection")]
+    pub user: Vec<String>,
+
+    /// Take this name or address for an RD Gateway
+    #[arg(long, value_name = "NAME|ADDRESS", help_heading = "Selection")]
+    pub gateway: Vec<String>,
+
+    /// Take this TCP and UDP port for RDP, besides 3389
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Selection")]
+    pub port: Vec<u16>,
+
+    /// Only attempts under way at this time or later (RFC 3339, "2026-03-04 10:53", 10:53 on the first packet's day,
+    /// +30s after the first packet, -5m before the last)
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Selection")]
+    pub since: Option<Moment>,
+
+    /// Only attempts that begin at this time or earlier
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Selection")]
+    pub until: Option<Moment>,
+
+    /// The attempt nearest to this time is the one for the ticket
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = "Selection")]
+    pub at: Option<Moment>,
+
+    /// NSS key log for decrypting TLS [default: the file that SSLKEYLOGFILE names]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub keylog: Option<PathBuf>,
+
+    /// Add the SHA-256 of every source to the report
+    #[arg(long)]
+    pub hash: bool,
+
+    /// Show healthy attempts and repeated failures in full too
+    #[arg(long)]
+    pub all: bool,
+
+    #[command(flatten)]
+    pub look: LookArgs,
+
+    /// Print the verdict alone
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Print every step, every connection and every figure
+    #[arg(short, long)]
+    pub verbose: bool,
+
+    /// Show times in UTC (the default)
+    #[arg(long, conflicts_with = "local")]
+    pub utc: bool,
+
+    /// Show times in the local zone
+    #[arg(long)]
+    pub local: bool,
 }
 
 /// What to explain.
@@ -83,6 +191,13 @@ impl Cli {
     }
 }
 
+fn format_parser() -> impl TypedValueParser<Value = &'static Format> {
+    let names = FORMATS
+        .iter()
+        .map(|format| PossibleValue::new(format.name).help(format.description));
+    PossibleValuesParser::new(names).map(|name| FORMATS.iter().find(|format| format.name == name).unwrap_or(&FORMATS[0]))
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -99,16 +214,55 @@ mod tests {
     }
 
     #[test]
+    fn a_bare_path_is_triage() {
+        let bare = read("rdpwhy --all a.pcap b.pcapng --port 3390 --port 3391").unwrap();
+        assert!(bare.command.is_none());
+        assert_eq!(bare.triage.paths, ["a.pcap", "b.pcapng"].map(PathBuf::from));
+        assert_eq!((bare.triage.port, bare.triage.all), (vec![3390, 3391], true));
+        let Some(Command::Triage(named)) = read("rdpwhy triage - --format json").unwrap().command else {
+            panic!()
+        };
+        assert_eq!((named.paths, named.format.name), (vec![PathBuf::from("-")], "json"));
+    }
+
+    #[test]
     fn subcommands_do_not_want_paths() {
-        let Command::Explain(explain) = read("rdpwhy explain -1073741715 0x7").unwrap().command else {
+        let Some(Command::Explain(explain)) = read("rdpwhy explain -1073741715 0x7").unwrap().command else {
             panic!()
         };
         assert_eq!(explain.codes, ["-1073741715", "0x7"]);
         assert!(matches!(
             read("rdpwhy causes --color never").unwrap().command,
-            Command::Causes(_)
+            Some(Command::Causes(_))
         ));
         assert!(read("rdpwhy explain").is_err());
-        assert!(matches!(read("rdpwhy explain --list").unwrap().command, Command::Explain(_)));
+        assert!(matches!(
+            read("rdpwhy explain --list").unwrap().command,
+            Some(Command::Explain(_))
+        ));
+    }
+
+    #[test]
+    fn mistakes_are_usage_errors() {
+        for line in [
+            "rdpwhy",
+            "rdpwhy triage",
+            "rdpwhy --format xml a.pcap",
+            "rdpwhy --port 0 a.pcap",
+            "rdpwhy --port 65536 a.pcap",
+            "rdpwhy -q -v a.pcap",
+            "rdpwhy --utc --local a.pcap",
+            "rdpwhy --force a.pcap",
+            "rdpwhy --since soon a.pcap",
+        ] {
+            let error = read(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}: {error}");
+        }
+        assert_eq!(read("rdpwhy --help").unwrap_err().exit_code(), 0);
+    }
+
+    #[test]
+    fn times_relative_to_the_end_may_begin_with_a_minus() {
+        assert!(read("rdpwhy --since -5m --until 10:53 a.pcap").is_ok());
     }
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::CommandFactory;
 use rdpwhy::diagnosis::{CAUSES, Family};
 use rdpwhy::report::SCHEMA_TEXT;
@@ -14,6 +15,9 @@ use args::{Cli, Command, ExplainArgs};
 mod args;
 mod explain;
 mod output;
+mod progress;
+mod triage;
+mod when;
 
 /// Usage or input error: nothing could be looked at.
 const INPUT_ERROR: u8 = 2;
@@ -28,20 +32,22 @@ fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Explain(args) => explain_codes(&args),
-        Command::Causes(look) => done(output::to_stdout(look.color.on_stdout(), |out| {
+        None => triage::triage(&cli.triage),
+        Some(Command::Triage(args)) => triage::triage(&args),
+        Some(Command::Explain(args)) => explain_codes(&args),
+        Some(Command::Causes(look)) => done(output::to_stdout(look.color.on_stdout(), |out| {
             causes(&mut Page::new(out, look.color.on_stdout()))
         })),
-        Command::Schema => done(output::to_stdout(false, |out| out.write_all(SCHEMA_TEXT.as_bytes()))),
-        Command::Completions { shell } => {
+        Some(Command::Schema) => done(output::to_stdout(false, |out| out.write_all(SCHEMA_TEXT.as_bytes()))),
+        Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), env!("CARGO_BIN_NAME"), &mut script);
             done(output::to_stdout(false, |out| out.write_all(&script)))
         }
-        Command::Man => done(output::to_stdout(false, |out| man(out))),
+        Some(Command::Man) => done(output::to_stdout(false, |out| man(out))),
     };
     done.unwrap_or_else(|error| {
-        complain(&format!("standard output: {error}"));
+        complain(&format!("{error:#}"));
         ExitCode::from(INPUT_ERROR)
     })
 }
@@ -52,11 +58,11 @@ fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "rdpwhy: {}", printable(text));
 }
 
-fn done(result: io::Result<()>) -> io::Result<ExitCode> {
-    result.map(|()| ExitCode::SUCCESS)
+fn done(result: io::Result<()>) -> anyhow::Result<ExitCode> {
+    result.map(|()| ExitCode::SUCCESS).context("standard output")
 }
 
-fn explain_codes(args: &ExplainArgs) -> io::Result<ExitCode> {
+fn explain_codes(args: &ExplainArgs) -> anyhow::Result<ExitCode> {
     let color = args.look.color.on_stdout();
     let mut known = true;
     output::to_stdout(color, |out| {
@@ -67,7 +73,8 @@ fn explain_codes(args: &ExplainArgs) -> io::Result<ExitCode> {
             explain::explain(page, &args.codes)?
         };
         Ok(())
-    })?;
+    })
+    .context("standard output")?;
     if known {
         return Ok(ExitCode::SUCCESS);
     }

@@ -1,6 +1,8 @@
 //! Bytes in, standard output or a file out: colour where it is wanted, files that are whole or not there.
 
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use anstream::{AutoStream, ColorChoice};
 
@@ -15,6 +17,11 @@ impl Color {
             Color::Never => false,
         }
     }
+
+    /// Whether a file is to be coloured: only where that was asked for.
+    pub fn in_file(self) -> bool {
+        self == Color::Always
+    }
 }
 
 /// Writes to standard output what `write` writes; a reader that has left early is no error.
@@ -25,4 +32,41 @@ pub fn to_stdout(color: bool, write: impl FnOnce(&mut dyn Write) -> io::Result<(
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+/// Why `path` must not be written, if so; asked before the work, so that an hour of reading is not lost.
+pub fn refusal(path: &Path, force: bool, sources: &[PathBuf]) -> Option<String> {
+    let same = |source: &PathBuf| matches!((fs::canonicalize(source), fs::canonicalize(path)), (Ok(a), Ok(b)) if a == b);
+    match fs::metadata(path) {
+        Ok(about) if about.is_dir() => Some("is a directory".to_owned()),
+        Ok(about) if !about.is_file() => None,
+        Ok(_) if sources.iter().any(same) => Some("is one of the captures to be read".to_owned()),
+        Ok(_) if !force => Some("exists already; --force overwrites it".to_owned()),
+        _ => None,
+    }
+}
+
+/// Writes `path` whole or not at all: beside it first, renamed at the end. Devices and pipes are written directly.
+pub fn to_file(path: &Path, force: bool, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        let mut out = BufWriter::new(OpenOptions::new().write(true).open(path)?);
+        return write(&mut out).and_then(|()| out.flush());
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.part", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let written = File::create_new(&beside).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        write(&mut out)?;
+        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+        if !force && fs::exists(path)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        fs::rename(&beside, path)
+    });
+    if written.is_err() {
+        // The error that matters is the first one.
+        let _ = fs::remove_file(&beside);
+    }
+    written
 }
