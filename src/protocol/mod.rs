@@ -5,8 +5,9 @@
 pub mod aad;
 mod ber;
 mod bytes;
-pub mod dns;
 pub mod credssp;
+pub mod dns;
+pub mod dtls;
 pub mod gcc;
 pub mod kerberos;
 pub mod mcs;
