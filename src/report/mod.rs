@@ -6,12 +6,16 @@ use jiff::tz::TimeZone;
 
 pub mod clock;
 pub mod community_id;
+pub mod ecs;
 pub mod json;
+pub mod markdown;
 pub mod model;
+pub mod ndjson;
 pub mod page;
 pub mod plain;
 pub mod text;
 pub mod timeline;
+mod words;
 
 #[cfg(test)]
 mod samples;
@@ -82,5 +86,20 @@ pub const FORMATS: &[Format] = &[
         name: "json",
         description: "one document of schema rdpwhy.report/1",
         render: json::render,
+    },
+    Format {
+        name: "ndjson",
+        description: "one line per connection, per attempt, and a summary",
+        render: ndjson::render,
+    },
+    Format {
+        name: "ecs",
+        description: "the same lines in Elastic Common Schema, for a SIEM",
+        render: ecs::render,
+    },
+    Format {
+        name: "markdown",
+        description: "for a ticket, the main part under 4,000 characters",
+        render: markdown::render,
     },
 ];

@@ -4,13 +4,12 @@ use std::io;
 
 use anstyle::Style;
 
-use super::words;
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::{Leans, Verdict};
 use crate::report::clock::{date_time, duration, seconds, time_of_day};
 use crate::report::model::{Attempt, Connection, Note, Report, Speaker, Step};
 use crate::report::page::{BAD, BOLD, CARE, DIM, GOOD, PLAIN, Page};
-use crate::report::{Detail, View};
+use crate::report::{Detail, View, words};
 use crate::transcript::Phase;
 
 /// More steps than this are shown only with the verbose view; the beginning and the end are kept.

@@ -7,10 +7,9 @@ use crate::diagnosis::Verdict;
 use crate::report::clock::{date, date_time, duration, time_of_day};
 use crate::report::model::{Attempt, Quantiles, Report, SourceReport};
 use crate::report::page::{self, CARE, DIM, PLAIN, Page};
-use crate::report::{Detail, View};
+use crate::report::{Detail, View, words};
 
 mod attempt;
-pub(in crate::report) mod words;
 
 /// So many different failures are shown in full; `--all` shows every one.
 const IN_FULL: usize = 5;

@@ -6,7 +6,7 @@ use crate::report::model::{Attempt, Connection, Report};
 use crate::transcript::{Phase, Role, Transport, Vantage};
 
 /// Who that is.
-pub(in crate::report) fn act(act: Act) -> &'static str {
+pub(super) fn act(act: Act) -> &'static str {
     match act {
         Act::Client => "client: the user or the client machine",
         Act::Server => "server: the administrator of the Remote Desktop host",
@@ -18,7 +18,7 @@ pub(in crate::report) fn act(act: Act) -> &'static str {
 }
 
 /// How often a verdict of this confidence is right.
-pub(in crate::report) fn confidence(confidence: Confidence) -> &'static str {
+pub(super) fn confidence(confidence: Confidence) -> &'static str {
     match confidence {
         Confidence::Certain => "certain: it was said in clear on the wire",
         Confidence::Likely => "likely: right about 9 times in 10",
@@ -27,7 +27,7 @@ pub(in crate::report) fn confidence(confidence: Confidence) -> &'static str {
 }
 
 /// The phase by its usual name.
-pub(in crate::report) fn phase(phase: Phase) -> &'static str {
+pub(super) fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Dns => "name lookup",
         Phase::Tcp => "TCP handshake",
@@ -45,7 +45,7 @@ pub(in crate::report) fn phase(phase: Phase) -> &'static str {
 }
 
 /// Who ended the connection, how, and where in its course.
-pub(in crate::report) fn ending(connection: &Connection) -> String {
+pub(super) fn ending(connection: &Connection) -> String {
     let who = match (connection.ended_by, connection.phase) {
         (EndedBy::Open, Phase::Session) => return "not ended: still alive when the capture ends".to_owned(),
         (EndedBy::Open, _) => {
@@ -85,7 +85,7 @@ fn place(connection: &Connection) -> String {
 }
 
 /// Its frames, first to last.
-pub(in crate::report) fn frames(connection: &Connection) -> String {
+pub(super) fn frames(connection: &Connection) -> String {
     match connection.frames {
         (first, last) if first == last => format!("frame {first}"),
         (first, last) => format!("frames {first} to {last}"),
@@ -93,7 +93,7 @@ pub(in crate::report) fn frames(connection: &Connection) -> String {
 }
 
 /// Where the capture was taken.
-pub(in crate::report) fn vantage(vantage: Vantage) -> &'static str {
+pub(super) fn vantage(vantage: Vantage) -> &'static str {
     match vantage {
         Vantage::Client => "on the client or beside it",
         Vantage::Server => "on the server or beside it",
@@ -103,7 +103,7 @@ pub(in crate::report) fn vantage(vantage: Vantage) -> &'static str {
 }
 
 /// What the connection is for and by what it travels.
-pub(in crate::report) fn role(connection: &Connection) -> &'static str {
+pub(super) fn role(connection: &Connection) -> &'static str {
     match (connection.transport, connection.role) {
         (Transport::Dns, _) => "lookup",
         (_, Role::Rdp) => "RDP",
@@ -114,7 +114,7 @@ pub(in crate::report) fn role(connection: &Connection) -> &'static str {
 }
 
 /// The client with port and user.
-pub(in crate::report) fn client(connection: &Connection) -> String {
+pub(super) fn client(connection: &Connection) -> String {
     let mut text = match connection.client.port() {
         0 => connection.client.ip().to_string(),
         _ => connection.client.to_string(),
@@ -127,7 +127,7 @@ pub(in crate::report) fn client(connection: &Connection) -> String {
 }
 
 /// The server with name, address and port, as far as they are known.
-pub(in crate::report) fn server(connection: &Connection) -> String {
+pub(super) fn server(connection: &Connection) -> String {
     match (&connection.server_name, connection.server) {
         (Some(name), Some(address)) => format!("{name} ({address})"),
         (Some(name), None) => format!("{name}, no address"),
@@ -139,7 +139,7 @@ pub(in crate::report) fn server(connection: &Connection) -> String {
 /// The verdict that the ticket is about, with its attempt and connection.
 ///
 /// It is the attempt's own, except where a healthy attempt's side channel makes the headline.
-pub(in crate::report) fn headline(report: &Report) -> Option<(&Attempt, &Connection, &Verdict)> {
+pub(super) fn headline(report: &Report) -> Option<(&Attempt, &Connection, &Verdict)> {
     let attempt = report.attempt(report.overall.attempt?)?;
     let connection =
         (report.overall.connection.and_then(|id| report.connection(id))).or_else(|| report.connection(attempt.decisive))?;
@@ -151,7 +151,7 @@ pub(in crate::report) fn headline(report: &Report) -> Option<(&Attempt, &Connect
 }
 
 /// A source by the last part of its path.
-pub(in crate::report) fn source_name(summary: &SourceSummary) -> String {
+pub(super) fn source_name(summary: &SourceSummary) -> String {
     match summary.path.file_name() {
         Some(name) => name.to_string_lossy().into_owned(),
         None if summary.path.as_os_str() == "-" => "standard input".to_owned(),
@@ -160,7 +160,7 @@ pub(in crate::report) fn source_name(summary: &SourceSummary) -> String {
 }
 
 /// `n` with its digits in groups of three.
-pub(in crate::report) fn grouped(n: u64) -> String {
+pub(super) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -173,13 +173,13 @@ pub(in crate::report) fn grouped(n: u64) -> String {
 }
 
 /// `n` with its noun in the right number: `1 packet`, `1,284 packets`.
-pub(in crate::report) fn count(n: u64, noun: &str) -> String {
+pub(super) fn count(n: u64, noun: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
     format!("{} {noun}{s}", grouped(n))
 }
 
 /// A number of bytes in the unit that a person would choose.
-pub(in crate::report) fn bytes(n: u64) -> String {
+pub(super) fn bytes(n: u64) -> String {
     let scaled = |unit: f64, name: &str| format!("{:.1} {name}", n as f64 / unit);
     match n {
         0..1_000 => count(n, "byte"),
