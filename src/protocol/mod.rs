@@ -8,6 +8,7 @@ mod bytes;
 pub mod credssp;
 pub mod dns;
 pub mod dtls;
+pub mod gateway;
 pub mod gcc;
 pub mod kerberos;
 pub mod mcs;
