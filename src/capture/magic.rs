@@ -19,8 +19,10 @@ pub(super) enum Format {
         convert: Convert,
         capture: bool,
     },
-    /// Neither; in words.
-    Other(String),
+    /// No capture; in words.
+    Other(&'static str),
+    /// Nothing that is known here.
+    Unknown,
 }
 
 /// The command that converts a file; `FILE` stands for the file and `OUT` for its name with `.pcapng` in place of the ending.
@@ -54,7 +56,8 @@ fn quoted(name: &str) -> String {
     }
 }
 
-const EDITCAP: Convert = Convert("editcap FILE OUT");
+/// Wireshark's converter, which tells the format itself.
+pub(super) const EDITCAP: Convert = Convert("editcap FILE OUT");
 const UNZIP: Convert = Convert("unzip FILE -d DIR");
 const PKTMON: Convert = Convert("pktmon etl2pcap FILE --out OUT");
 const NETSH: Convert = Convert("etl2pcapng FILE OUT");
@@ -78,12 +81,15 @@ pub(super) fn of(start: &[u8]) -> Format {
         return format;
     }
     let foreign = |what, convert, capture| Format::Foreign { what, convert, capture };
-    let other = |what: &str| Format::Other(what.to_owned());
+    let other = Format::Other;
     match start {
         [b'R', b'T', b'S', b'S', ..] => foreign("a Microsoft Network Monitor 1 capture", EDITCAP, true),
         [b'G', b'M', b'B', b'U', ..] => foreign("a Microsoft Network Monitor 2 capture", EDITCAP, true),
         [b's', b'n', b'o', b'o', b'p', 0, 0, 0, ..] => foreign("a snoop capture", EDITCAP, true),
         [b'T', b'R', b'S', b'N', b'I', b'F', b'F', b' ', ..] => foreign("a Sniffer capture", EDITCAP, true),
+        [b'O', b'b', b's', b'e', b'r', b'v', b'e', b'r', ..] => foreign("an Observer capture", EDITCAP, true),
+        [5, b'V', b'N', b'F', ..] => foreign("a Visual Networks capture", EDITCAP, true),
+        [0xaa, 0xaa, 0xaa, 0xaa, 0x20, 0, 0, 0, ..] => foreign("a 5View capture", EDITCAP, true),
         [b'X', b'C', b'P', 0, ..] => foreign("a NetXRay capture", EDITCAP, true),
         [0xac | 0xab, 1, 0, 0x1c, ..] | [0x1c, 0, 1, 0xac | 0xab, ..] => foreign("an IXIA capture", EDITCAP, true),
         [b'P', b'K', 3, 4, ..] => foreign("a zip archive", UNZIP, false),
@@ -106,10 +112,7 @@ pub(super) fn of(start: &[u8]) -> Format {
         },
         _ if erf(start) => foreign("an ERF capture (Endace)", EDITCAP, true),
         _ if text(start) => other("a text file"),
-        _ => {
-            let first: Vec<String> = start.iter().take(8).map(|b| format!("{b:02x}")).collect();
-            Format::Other(format!("unknown format, begins with {}", first.join(" ")))
-        }
+        _ => Format::Unknown,
     }
 }
 

@@ -99,13 +99,27 @@ pub(super) fn open_stream(input: Box<dyn Read + Send>, path: &Path, read_ahead: 
             what,
             convert: conversion(path, compression, convert),
         }),
-        Format::Other(what) => Err(CaptureError::NotACapture {
-            path: path.to_owned(),
-            what: match compression {
-                Some(compression) => format!("{what}, inside {}", compression.name()),
-                None => what,
-            },
-        }),
+        Format::Other(what) => Err(not_a_capture(path, compression, what.to_owned())),
+        Format::Unknown => {
+            let first: Vec<String> = window.bytes().iter().take(8).map(|b| format!("{b:02x}")).collect();
+            let convert = conversion(path, compression, magic::EDITCAP);
+            let what = format!(
+                "unknown, begins with {}; if Wireshark opens it, convert it with: {convert}",
+                first.join(" ")
+            );
+            Err(not_a_capture(path, compression, what))
+        }
+    }
+}
+
+fn not_a_capture(path: &Path, compression: Option<Compression>, what: String) -> CaptureError {
+    let what = match compression {
+        Some(compression) => format!("inside {}: {what}", compression.name()),
+        None => what,
+    };
+    CaptureError::NotACapture {
+        path: path.to_owned(),
+        what,
     }
 }
 

@@ -141,13 +141,14 @@ impl Pcap {
         Some(pcap)
     }
 
-    /// Some patched libpcaps wrote longer record headers under the ordinary magic number. They are told by what follows
-    /// the first record: only with the right size of header does a chain of records come out.
+    /// Some patched libpcaps wrote longer record headers than their magic number says. They are told by what follows the
+    /// first record: only with the right size of header does a chain of records come out.
     fn choose_header(&mut self) {
         const NOKIA: (usize, Option<usize>) = (20, None);
-        const KUZNETSOV: (usize, Option<usize>) = (24, Some(22));
+        const RED_HAT: (usize, Option<usize>) = (24, Some(22));
+        const SUSE: (usize, Option<usize>) = (28, Some(22));
         let written = (self.header, self.packet_type);
-        for (candidate, followers) in [(written, 0), (NOKIA, 1), (KUZNETSOV, 1)] {
+        for (candidate, followers) in [(written, 0), (NOKIA, 1), (RED_HAT, 1), (SUSE, 1)] {
             (self.header, self.packet_type) = candidate;
             if self.leads_on(followers) {
                 return;

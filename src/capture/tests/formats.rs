@@ -117,11 +117,11 @@ fn what_is_no_capture_is_said_in_one_line() {
     neither(b"12:00:01 IP 10.0.0.1 > 10.0.0.2: Flags [S]\n", "a text file");
     neither("\u{feff}Größe".as_bytes(), "a text file");
     neither(b"hi", "a text file");
-    neither(&gzip(b"hello"), "a text file, inside gzip");
+    neither(&gzip(b"hello"), "inside gzip: a text file");
     neither(&gzip(b""), "a gzip file with nothing in it");
     neither(
         &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0xff],
-        "unknown format, begins with 00 01 02 03 04 05 06 07",
+        "unknown, begins with 00 01 02 03 04 05 06 07; if Wireshark opens it, convert it with: editcap x.cap x.pcapng",
     );
     neither(&pcap_of(1)[..20], "a pcap file cut short, 20 bytes into its header of 24");
     let mangled: Vec<u8> = pcapng_of(1)

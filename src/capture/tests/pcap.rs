@@ -70,20 +70,13 @@ fn bits_that_tell_of_a_frame_check_sequence_are_no_part_of_the_link_type() {
 #[test]
 fn the_modified_variant_has_longer_record_headers_with_a_direction() {
     for order in ORDERS {
-        // Under its own magic number, and under the ordinary one.
-        for magic in [0xa1b2_cd34, 0xa1b2_c3d4] {
+        // Under its own magic number, and under the ordinary one; with the longer headers that SuSE made of it.
+        for (magic, more) in [(0xa1b2_cd34, 0), (0xa1b2_c3d4, 0), (0xa1b2_cd34, 4)] {
             let mut file = header(order, magic, 1);
             for (packet_type, payload) in [(0u8, &b"received"[..]), (4, b"sent, and longer"), (3, b"overheard")] {
                 let len = payload.len() as u32;
-                file = file
-                    .u32(BEGIN)
-                    .u32(1)
-                    .u32(len)
-                    .u32(len)
-                    .u32(2)
-                    .u16(0x0800)
-                    .raw(&[packet_type, 0])
-                    .raw(payload);
+                file = file.u32(BEGIN).u32(1).u32(len).u32(len).u32(2).u16(0x0800);
+                file = file.raw(&[packet_type, 0]).raw(&vec![0; more]).raw(payload);
             }
             let outcome = read(&file.bytes);
             assert_eq!(outcome.payloads(), [&b"received"[..], b"sent, and longer", b"overheard"]);
