@@ -74,10 +74,9 @@ struct Record {
     wire: u32,
 }
 
-/// Reads a pcap file.
-pub(super) struct Pcap {
-    window: Window,
-    tally: Tally,
+/// What a file header says of the records after it.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
     order: ByteOrder,
     lengths: Lengths,
     /// Size of a record header.
@@ -89,6 +88,37 @@ pub(super) struct Pcap {
     /// Nanoseconds per fraction.
     unit: i64,
     link: LinkType,
+    snaplen: u32,
+}
+
+impl Layout {
+    fn of(dialect: Dialect, header: &[u8; FILE_HEADER]) -> Self {
+        let order = dialect.order;
+        Layout {
+            order,
+            lengths: match (order.u16(header, 4), order.u16(header, 6)) {
+                (2, 0..=2) | (0..=1, _) => Lengths::Second,
+                (2, 3) => Lengths::Smaller,
+                _ => Lengths::First,
+            },
+            header: if dialect.modified { 24 } else { 16 },
+            packet_type: dialect.modified.then_some(22),
+            fractions: if dialect.nanos { 1_000_000_000 } else { 1_000_000 },
+            unit: if dialect.nanos { 1 } else { 1_000 },
+            // The upper bits tell of a frame check sequence at the end of each packet.
+            link: LinkType((order.u32(header, 20) & 0xffff) as u16),
+            snaplen: order.u32(header, 16),
+        }
+    }
+}
+
+/// Reads a pcap file.
+pub(super) struct Pcap {
+    window: Window,
+    tally: Tally,
+    layout: Layout,
+    /// Which of the files that were joined this is; almost always the first and only one.
+    interface: u32,
     /// Seconds of the last record that was believed.
     previous: u32,
     path: PathBuf,
@@ -98,47 +128,61 @@ pub(super) struct Pcap {
 impl Pcap {
     /// Reads the file header at the position of `window`; `None` where the file ends within it.
     pub(super) fn new(mut window: Window, dialect: Dialect, mut summary: SourceSummary) -> Option<Self> {
-        let header: [u8; FILE_HEADER] = *window.peek()?;
-        let order = dialect.order;
-        let (major, minor) = (order.u16(&header, 4), order.u16(&header, 6));
-        // The upper bits tell of a frame check sequence at the end of each packet.
-        let link = LinkType((order.u32(&header, 20) & 0xffff) as u16);
-        window.advance(FILE_HEADER);
+        let layout = Layout::of(dialect, window.peek()?);
         summary.format = format!("{}{}", dialect.name(), summary.format);
-        summary.interfaces = vec![InterfaceSummary {
-            link,
-            snaplen: order.u32(&header, 16),
-            resolution: if dialect.nanos {
+        let path = summary.path.clone();
+        let mut pcap = Pcap {
+            window,
+            tally: Tally::new(summary),
+            layout,
+            interface: 0,
+            previous: 0,
+            path,
+            ended: false,
+        };
+        pcap.begin();
+        Some(pcap)
+    }
+
+    /// Passes the file header at the position and gets ready for the records after it.
+    fn begin(&mut self) {
+        self.tally.interface(InterfaceSummary {
+            link: self.layout.link,
+            snaplen: self.layout.snaplen,
+            resolution: if self.layout.unit == 1 {
                 Resolution::NANOS
             } else {
                 Resolution::MICROS
             },
             ..InterfaceSummary::default()
-        }];
-        let path = summary.path.clone();
-        let mut pcap = Pcap {
-            window,
-            tally: Tally::new(summary),
-            order,
-            lengths: match (major, minor) {
-                (2, 0..=2) | (0..=1, _) => Lengths::Second,
-                (2, 3) => Lengths::Smaller,
-                _ => Lengths::First,
-            },
-            header: if dialect.modified { 24 } else { 16 },
-            packet_type: dialect.modified.then_some(22),
-            fractions: if dialect.nanos { 1_000_000_000 } else { 1_000_000 },
-            unit: if dialect.nanos { 1 } else { 1_000 },
-            link,
-            previous: 0,
-            path,
-            ended: false,
-        };
-        pcap.choose_header();
-        if pcap.window.ensure(pcap.header) {
-            pcap.previous = pcap.record(0).seconds;
+        });
+        self.window.advance(FILE_HEADER);
+        self.choose_header();
+        if self.window.ensure(self.layout.header) {
+            self.previous = self.record(0).seconds;
         }
-        Some(pcap)
+    }
+
+    /// Goes on with another pcap file where one was joined to the first (`cat a b > c`), which the format does not allow.
+    fn joined_file(&mut self) -> bool {
+        let Some(dialect) = Dialect::of(self.window.bytes()) else {
+            return false;
+        };
+        let Some(header) = self.window.peek::<FILE_HEADER>() else {
+            return false;
+        };
+        // Version 2, and the time zone that nobody ever filled in.
+        if (dialect.order.u16(header, 4), dialect.order.u32(header, 8)) != (2, 0) {
+            return false;
+        }
+        self.layout = Layout::of(dialect, header);
+        self.tally.shortfall(
+            "another pcap file was joined on here; other tools stop at this place",
+            self.window.offset(),
+        );
+        self.interface = self.interface.saturating_add(1);
+        self.begin();
+        true
     }
 
     /// Some patched libpcaps wrote longer record headers than their magic number says. They are told by what follows the
@@ -147,14 +191,14 @@ impl Pcap {
         const NOKIA: (usize, Option<usize>) = (20, None);
         const RED_HAT: (usize, Option<usize>) = (24, Some(22));
         const SUSE: (usize, Option<usize>) = (28, Some(22));
-        let written = (self.header, self.packet_type);
+        let written = (self.layout.header, self.layout.packet_type);
         for (candidate, followers) in [(written, 0), (NOKIA, 1), (RED_HAT, 1), (SUSE, 1)] {
-            (self.header, self.packet_type) = candidate;
+            (self.layout.header, self.layout.packet_type) = candidate;
             if self.leads_on(followers) {
                 return;
             }
         }
-        (self.header, self.packet_type) = written;
+        (self.layout.header, self.layout.packet_type) = written;
     }
 
     /// The record header `at` bytes after the position, which the window must hold.
@@ -164,9 +208,9 @@ impl Pcap {
             Some(bytes) => bytes,
             None => &[0; 16],
         };
-        let order = self.order;
+        let order = self.layout.order;
         let (captured, wire) = (order.u32(bytes, 8), order.u32(bytes, 12));
-        let (captured, wire) = match self.lengths {
+        let (captured, wire) = match self.layout.lengths {
             Lengths::First => (captured, wire),
             Lengths::Second => (wire, captured),
             Lengths::Smaller => (captured.min(wire), captured.max(wire)),
@@ -188,7 +232,7 @@ impl Pcap {
     #[inline]
     fn well_formed(&self, record: Record) -> bool {
         // Wrapping below zero makes an empty packet, which zeroed parts of a file are full of, too long.
-        record.captured.wrapping_sub(1) < MAX_PACKET && record.captured <= record.wire && record.fraction < self.fractions
+        record.captured.wrapping_sub(1) < MAX_PACKET && record.captured <= record.wire && record.fraction < self.layout.fractions
     }
 
     /// Whether the record at the position is followed by [`FOLLOWERS`] records in step, or by the end of the file with
@@ -197,7 +241,7 @@ impl Pcap {
         let mut at = 0;
         let mut seconds = None;
         for place in 0..=FOLLOWERS {
-            if !self.window.ensure(at + self.header) {
+            if !self.window.ensure(at + self.layout.header) {
                 // The end of the file behind a whole record; a few bytes more are the head of one that was cut.
                 let end = self.window.bytes().len();
                 return place > at_least && (at == end || (place > 1 && at < end));
@@ -211,16 +255,16 @@ impl Pcap {
                 return false;
             }
             seconds = Some(record.seconds);
-            at += self.header + record.captured as usize;
+            at += self.layout.header + record.captured as usize;
         }
         true
     }
 
     /// Moves to the next place that looks like a record near in time and that others follow.
     fn resynchronise(&mut self) -> bool {
-        while self.window.ensure(self.header + 1) {
+        while self.window.ensure(self.layout.header + 1) {
             self.window.advance(1);
-            let last = self.window.bytes().len() - self.header;
+            let last = self.window.bytes().len() - self.layout.header;
             let found = (0..=last).find(|&at| {
                 let record = self.record(at);
                 let near = !self.tally.any_frame() || near(record.seconds, self.previous);
@@ -239,9 +283,13 @@ impl Pcap {
         false
     }
 
-    /// Decides on a record that is not ordinary: `true` where the position now stands at a record to be read.
+    /// Decides on a record that is not ordinary: `true` where the position now stands at a record to be
+    /// read, `false` where it has to be looked at again.
     #[cold]
     fn doubt(&mut self) -> bool {
+        if self.joined_file() {
+            return false;
+        }
         if self.leads_on(0) {
             return true;
         }
@@ -271,7 +319,7 @@ impl Pcap {
 impl Source for Pcap {
     fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError> {
         let record = loop {
-            if self.ended || !self.window.ensure(self.header) {
+            if self.ended || !self.window.ensure(self.layout.header) {
                 if !self.ended {
                     let rest = self.window.bytes().len();
                     let cut = format!("the file is cut short, {rest} bytes into the header of a packet");
@@ -279,35 +327,36 @@ impl Source for Pcap {
                 }
                 return self.window.end(&self.path);
             }
-            let record = self.record(0);
+            let mut record = self.record(0);
             if !self.ordinary(record) {
                 if !self.doubt() {
                     continue;
                 }
-                let record = self.record(0);
-                if self.window.ensure(self.header + record.captured as usize) {
-                    break record;
-                }
-            } else if self.window.ensure(self.header + record.captured as usize) {
+                record = self.record(0);
+            }
+            if self.window.ensure(self.layout.header + record.captured as usize) {
                 break record;
             }
             let rest = self.window.bytes().len();
             let cut = format!(
                 "the file is cut short, {rest} bytes into a packet that takes {}",
-                self.header + record.captured as usize
+                self.layout.header + record.captured as usize
             );
             self.stop(Some(cut), self.window.offset());
         };
-        let direction = self.packet_type.and_then(|at| linux_direction(self.window.bytes()[at]));
+        let direction = self
+            .layout
+            .packet_type
+            .and_then(|at| linux_direction(self.window.bytes()[at]));
         let captured = record.captured as usize;
-        self.window.advance(self.header + captured);
+        self.window.advance(self.layout.header + captured);
         self.previous = record.seconds;
-        let at = Timestamp(i64::from(record.seconds) * 1_000_000_000 + i64::from(record.fraction) * self.unit);
+        let at = Timestamp(i64::from(record.seconds) * 1_000_000_000 + i64::from(record.fraction) * self.layout.unit);
         Ok(Some(Event::Frame(Frame {
-            no: self.tally.frame(at, self.link),
+            no: self.tally.frame(at, self.layout.link),
             at,
-            link: self.link,
-            interface: 0,
+            link: self.layout.link,
+            interface: self.interface,
             bytes: self.window.passed(captured),
             wire_len: record.wire,
             direction,

@@ -129,3 +129,30 @@ fn a_file_without_packets_is_a_capture() {
     assert_eq!(outcome.frames, []);
     assert_eq!((outcome.summary.shortfalls.len(), outcome.summary.first), (0, None));
 }
+
+#[test]
+fn files_joined_end_to_end_are_read_on() {
+    let mut file = record(header(ByteOrder::Little, 0xa1b2_c3d4, 1), BEGIN, 0, b"one", 3).bytes;
+    let other = header(ByteOrder::Big, 0xa1b2_3c4d, 101);
+    file.extend(record(record(other, 5, 6, b"two", 3), 5, 7, b"three", 5).bytes);
+    let outcome = read(&file);
+    let seen: Vec<_> = outcome
+        .frames
+        .iter()
+        .map(|f| (f.no, f.at, f.link, f.interface, f.bytes.len()))
+        .collect();
+    let begin = i64::from(BEGIN) * 1_000_000_000;
+    assert_eq!(
+        seen,
+        [
+            (1, begin, 1, 0, 3),
+            (2, 5_000_000_006, 101, 1, 3),
+            (3, 5_000_000_007, 101, 1, 5)
+        ]
+    );
+    assert_eq!(
+        outcome.shortfalls(),
+        ["another pcap file was joined on here; other tools stop at this place"]
+    );
+    assert_eq!(outcome.summary.interfaces.len(), 2);
+}
