@@ -156,7 +156,8 @@ impl Case<'_> {
             .map(str::to_owned)
             .or_else(|| self.context.names.get(&self.t.server.ip()).cloned());
         match name {
-            Some(name) => format!("{name} ({})", self.t.server),
+            Some(name) if name != self.t.server.ip().to_string() => format!("{name} ({})", self.t.server),
+            Some(_) => self.t.server.to_string(),
             None => self.t.server.to_string(),
         }
     }

@@ -73,6 +73,7 @@ fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &C
     let tls = tls_facts(t, progress);
     let server_name = t
         .sni()
+        .filter(|name| name.parse::<std::net::IpAddr>().is_err())
         .map(str::to_owned)
         .or_else(|| context.names.get(&t.server.ip()).cloned());
     model::Connection {

@@ -1,33 +1,34 @@
 //! The timeline of a connection: its transcript in steps that a person can follow.
 
+use crate::capture::Timestamp;
 use crate::flow::{Marks, Side};
 use crate::packet::TcpFlags;
 use crate::protocol::tls::suite::CipherSuite;
 use crate::protocol::x224::Answer;
 use crate::report::model::{Speaker, Step};
-use crate::transcript::{Moment, Phase, Progress, SealedKind, Transcript, What};
+use crate::transcript::{Phase, Progress, SealedKind, Transcript, What};
 
-/// How many steps a timeline has at most; the middle of a long one is left out.
+/// How many steps a timeline has at most; the middle of a long one is left out, and that is a step.
 const STEPS: usize = 60;
 
 /// The steps of a connection, in order.
 pub fn steps(t: &Transcript, progress: &Progress) -> Vec<Step> {
     let mut steps = Vec::new();
-    packets(t, &mut steps);
-    let phase_at = |moment: &Moment| {
+    let phase_at = |at: Timestamp| {
         progress
             .done
             .iter()
-            .find(|milestone| moment.at <= milestone.done)
+            .find(|milestone| at <= milestone.done)
             .map_or(progress.phase, |milestone| milestone.phase)
     };
+    packets(t, phase_at, &mut steps);
     for moment in t.moments.iter() {
         if let Some(text) = words(&moment.what, moment.side) {
             steps.push(Step {
                 at: moment.at,
                 frame: Some(moment.frames.last),
                 speaker: speaker(moment.side),
-                phase: phase_at(moment),
+                phase: phase_at(moment.at),
                 text,
                 inferred: false,
                 lost: false,
@@ -37,7 +38,15 @@ pub fn steps(t: &Transcript, progress: &Progress) -> Vec<Step> {
     steps.sort_by_key(|step| (step.at, step.frame));
     if steps.len() > STEPS {
         let tail = steps.split_off(steps.len() - STEPS / 3);
-        steps.truncate(STEPS - STEPS / 3);
+        let left_out = steps.split_off(STEPS - STEPS / 3 - 1);
+        if let Some(first) = left_out.first() {
+            steps.push(Step {
+                frame: None,
+                speaker: Speaker::Nobody,
+                text: format!("{} more steps are left out here", left_out.len()),
+                ..first.clone()
+            });
+        }
         steps.extend(tail);
     }
     steps
@@ -51,7 +60,7 @@ fn speaker(side: Side) -> Speaker {
 }
 
 /// Handshake, closes and retransmissions.
-fn packets(t: &Transcript, steps: &mut Vec<Step>) {
+fn packets(t: &Transcript, phase_at: impl Fn(Timestamp) -> Phase, steps: &mut Vec<Step>) {
     let mut closed = [false; 2];
     for seen in t.tcp.log.iter() {
         let flags = seen.flags;
@@ -84,7 +93,7 @@ fn packets(t: &Transcript, steps: &mut Vec<Step>) {
             at: seen.at,
             frame: Some(seen.no),
             speaker: speaker(seen.side),
-            phase: Phase::Tcp,
+            phase: phase_at(seen.at),
             text: text.to_owned(),
             inferred: false,
             lost: false,
@@ -96,12 +105,12 @@ fn packets(t: &Transcript, steps: &mut Vec<Step>) {
 fn words(what: &What, side: Side) -> Option<String> {
     Some(match what {
         What::Request(request) => match &request.negotiation {
-            Some(negotiation) => format!("X.224 Connection Request, offers {}", negotiation.protocols),
+            Some(negotiation) => format!("X.224 Connection Request, offers {}", listed(negotiation.protocols)),
             None => "X.224 Connection Request without a negotiation: Standard RDP Security only".to_owned(),
         },
         What::Confirm(confirm) => match confirm.answer {
             Answer::Absent => "X.224 Connection Confirm without a negotiation: Standard RDP Security".to_owned(),
-            Answer::Response { selected, .. } => format!("X.224 Connection Confirm, selects {selected}"),
+            Answer::Response { selected, .. } => format!("X.224 Connection Confirm, selects {}", listed(selected)),
             Answer::Failure { code } => format!("X.224 negotiation failure: {code}"),
             Answer::Unknown { kind } => format!("X.224 Connection Confirm with an unknown structure 0x{kind:02x}"),
         },
@@ -151,4 +160,9 @@ fn words(what: &What, side: Side) -> Option<String> {
         | What::ChannelData { .. }
         | What::FastPath(_) => return None,
     })
+}
+
+/// The names of flags with blanks between them, so that a line can be broken there.
+fn listed(flags: impl std::fmt::Display) -> String {
+    flags.to_string().replace('|', ", ")
 }

@@ -1,5 +1,7 @@
 //! The contract's slugs in, the words by which people say them out.
 
+use std::net::SocketAddr;
+
 use crate::capture::SourceSummary;
 use crate::diagnosis::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::report::model::{Attempt, Connection, Report};
@@ -128,8 +130,14 @@ pub(super) fn client(connection: &Connection) -> String {
 
 /// The server with name, address and port, as far as they are known.
 pub(super) fn server(connection: &Connection) -> String {
+    let named = |address: &SocketAddr| {
+        connection
+            .server_name
+            .as_ref()
+            .filter(|name| **name != address.ip().to_string())
+    };
     match (&connection.server_name, connection.server) {
-        (Some(name), Some(address)) => format!("{name} ({address})"),
+        (Some(_), Some(address)) => named(&address).map_or_else(|| address.to_string(), |name| format!("{name} ({address})")),
         (Some(name), None) => format!("{name}, no address"),
         (None, Some(address)) => address.to_string(),
         (None, None) => "unknown".to_owned(),

@@ -10,7 +10,7 @@ use crate::report::clock::{date_time, duration, seconds, time_of_day};
 use crate::report::model::{Attempt, Connection, Note, Report, Speaker, Step};
 use crate::report::page::{BAD, BOLD, CARE, DIM, GOOD, PLAIN, Page};
 use crate::report::{Detail, View, words};
-use crate::transcript::Phase;
+use crate::transcript::{Phase, Role, Transport, Vantage};
 
 /// More steps than this are shown only with the verbose view; the beginning and the end are kept.
 const STEPS: usize = 36;
@@ -54,7 +54,7 @@ fn facts(page: &mut Page<'_>, report: &Report, view: &View, told: (&Attempt, &Co
     page.field("Ended", &words::ending(connection))?;
     page.field("Client", &words::client(connection))?;
     page.field("Server", &words::server(connection))?;
-    if connection.role != crate::transcript::Role::Rdp || connection.transport == crate::transcript::Transport::Dns {
+    if connection.role != Role::Rdp || connection.transport == Transport::Dns {
         page.field("Connection", words::role(connection))?;
     }
     let began = date_time(connection.started, &view.zone);
@@ -67,11 +67,14 @@ fn facts(page: &mut Page<'_>, report: &Report, view: &View, told: (&Attempt, &Co
         place.push_str(&format!(" (attempt {} of {})", attempt.id, report.attempts.len()));
     }
     page.field("Where", &place)?;
-    let mut captured = words::vantage(connection.vantage).to_owned();
-    if view.detail == Detail::Verbose && !connection.vantage_why.is_empty() {
-        captured.push_str(&format!(": {}", connection.vantage_why));
+    let verbose = view.detail == Detail::Verbose;
+    if verbose || connection.vantage != Vantage::Unknown {
+        let mut captured = words::vantage(connection.vantage).to_owned();
+        if verbose && !connection.vantage_why.is_empty() {
+            captured.push_str(&format!(": {}", connection.vantage_why));
+        }
+        page.field("Captured", &captured)?;
     }
-    page.field("Captured", &captured)?;
     if view.detail == Detail::Verbose {
         figures(page, connection)?;
     }
