@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use crate::attempt::Attempt;
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::close::Close;
-use crate::diagnosis::verdict::{EndedBy, Evidence, Leans, Mechanism, Verdict};
-use crate::flow::{Seen, Side, Values};
+use crate::diagnosis::verdict::{Confidence, EndedBy, Evidence, Leans, Mechanism, Verdict};
+use crate::flow::{Reset, Seen, Side, Values};
 use crate::transcript::{Moment, Phase, Progress, Transcript};
 
 /// What a host's packets look like over all that was captured of it, in a few fields.
@@ -97,7 +97,51 @@ impl Finding {
     }
 }
 
+/// Who made a reset, as far as the packets tell.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// A device on the path, and not the host that it names.
+    middlebox: bool,
+    /// How sure that is.
+    pub confidence: Confidence,
+    /// The comparison, frame by frame.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Origin {
+    /// Whether a device on the path made it.
+    pub fn is_middlebox(&self) -> bool {
+        self.middlebox
+    }
+}
+
 impl Case<'_> {
+    /// Who made a reset that answers a SYN: its TTL against that of the host's other packets.
+    pub fn reset_origin(&self, reset: &Reset) -> Origin {
+        let host = match reset.seen.side {
+            Side::Client => self.t.client.ip(),
+            Side::Server => self.t.server.ip(),
+        };
+        let Some(usual) = self.context.hosts.get(host).and_then(|portrait| portrait.ttl.usual()) else {
+            return Origin {
+                middlebox: false,
+                confidence: Confidence::Possible,
+                evidence: Vec::new(),
+            };
+        };
+        let text = format!(
+            "RST with TTL {}; the host's {} other packets in this capture: {}",
+            reset.seen.ttl, usual.count, usual.value
+        );
+        let differs = usual.value != reset.seen.ttl;
+        let far = usual.value.abs_diff(reset.seen.ttl) >= 3;
+        Origin {
+            middlebox: differs,
+            confidence: if far { Confidence::Likely } else { Confidence::Possible },
+            evidence: vec![self.packet(&reset.seen, text)],
+        }
+    }
+
     /// A piece of evidence for the verdict.
     pub fn shows(&self, frame: FrameNo, at: Timestamp, text: impl Into<String>) -> Evidence {
         Evidence {

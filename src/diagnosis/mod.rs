@@ -59,6 +59,14 @@ fn decisive(attempt: &Attempt, findings: &[Finding]) -> usize {
         .iter()
         .zip(findings)
         .enumerate()
-        .max_by_key(|(at, ((_, progress), finding))| (weight(finding), progress.phase, finding.verdict.confidence, *at));
+        .max_by_key(|(at, ((_, progress), finding))| {
+            // Of equal failures the first one began it; of successes the last one is where the user works.
+            let order = if finding.verdict.healthy() {
+                *at as i64
+            } else {
+                -(*at as i64)
+            };
+            (weight(finding), progress.phase, finding.verdict.confidence, order)
+        });
     best.map_or(0, |(at, _)| at)
 }

@@ -20,7 +20,13 @@ pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], options: 
             _ => 4,
         };
         let near = options.at.map(|at| -(at.since(attempt.started).0.abs()));
-        (near, class, verdict.confidence, attempt.started, attempt.id)
+        // Of equal failures the first one began it; of successes the last one is where the user works.
+        let order = if verdict.healthy() {
+            i64::from(attempt.id)
+        } else {
+            -i64::from(attempt.id)
+        };
+        (near, class, verdict.confidence, order)
     };
     let Some(best) = attempts.iter().max_by_key(|attempt| rank(attempt)) else {
         return Overall {

@@ -108,6 +108,9 @@ impl Examiner {
 
     /// A segment of a flow that has not shown yet what it is.
     fn meet(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>) {
+        if !segment.flags.has(TcpFlags::RST) {
+            self.state.context.hosts.learn(glance.from.ip(), packet.ip.ttl, packet.no);
+        }
         if glance.payload.is_empty() {
             let seen = Seen::of_segment(packet.no, packet.at, Side::Client, &packet.link, &packet.ip, segment);
             self.state.lobby.remember(

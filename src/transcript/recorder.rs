@@ -3,6 +3,7 @@
 
 use crate::flow::stream::Listener;
 use crate::flow::{Limits, PerSide, Seen, Side};
+use crate::protocol::sniff::{Sniffed, sniff};
 use crate::protocol::tls::record::{self, ContentType, RecordHeader};
 use crate::protocol::x224::{self, Tpdu};
 use crate::protocol::{Parsed, gcc, mcs, preamble, tpkt};
@@ -407,18 +408,8 @@ fn begins_plausibly(bytes: &[u8]) -> bool {
 
 /// What the first bytes of a stream look like, when they are no RDP.
 fn looks_like(bytes: &[u8]) -> Option<&'static str> {
-    const KNOWN: &[(&[u8], &str)] = &[
-        (b"SSH-", "SSH"),
-        (b"HTTP/", "HTTP"),
-        (b"GET ", "HTTP"),
-        (b"POST ", "HTTP"),
-        (b"220 ", "SMTP or FTP"),
-        (b"RFB ", "VNC"),
-        (b"* OK", "IMAP"),
-        (b"+OK", "POP3"),
-    ];
-    KNOWN
-        .iter()
-        .find(|(prefix, _)| bytes.starts_with(prefix))
-        .map(|(_, name)| *name)
+    match sniff(bytes) {
+        Sniffed::Is(service, _) if !service.is_rdp() => Some(service.name()),
+        _ => None,
+    }
 }

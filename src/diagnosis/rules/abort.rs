@@ -1,0 +1,65 @@
+//! `aborted_by_client`: the client left on its own and nothing was wrong that could be seen: a prompt, a probe, a retry.
+
+use crate::capture::Span;
+use crate::diagnosis::case::{Case, Finding, human};
+use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CERTIFICATE_UNTRUSTED, HANDSHAKE_TIMEOUT};
+use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Verdict};
+use crate::flow::Side;
+use crate::transcript::Phase;
+
+/// A pause that only a person makes: longer than any answer of a healthy host.
+const PERSON: Span = Span::secs(2);
+
+/// See the module.
+pub fn judge(case: &Case<'_>) -> Option<Finding> {
+    if !case.closed_by(Side::Client) || case.phase() == Phase::Session {
+        return None;
+    }
+    let quiet = case.quiet_before_close();
+    let pause = quiet.filter(|quiet| *quiet >= PERSON);
+    let host = case.server_label();
+    let (summary, act) = match case.phase() {
+        Phase::Tcp => (
+            format!("the client gave the connection to {host} up while it was being opened"),
+            Act::Client,
+        ),
+        Phase::X224 if case.t.request().is_none() => (
+            format!(
+                "the client opened a connection to {host} and closed it without a word: a port check, or a connection that it did not need"
+            ),
+            Act::Nobody,
+        ),
+        Phase::X224 => (
+            format!("the client left before {host} answered its Connection Request"),
+            Act::Client,
+        ),
+        Phase::Tls if case.t.client_hello().is_none() => (
+            format!(
+                "the client left after the negotiation with {host} was agreed, before TLS began: a cancelled prompt, a probe or a retry"
+            ),
+            Act::Client,
+        ),
+        Phase::Tls => (format!("the client left during the TLS handshake with {host}"), Act::Client),
+        _ => (
+            format!(
+                "the client left after TLS with {host} was up and before the logon was done: a certificate question, a cancelled prompt or a probe"
+            ),
+            Act::Client,
+        ),
+    };
+    let summary = match pause {
+        Some(pause) => format!("{summary} (after a pause of {})", human(pause)),
+        None => summary,
+    };
+    let verdict = Verdict::new(&ABORTED_BY_CLIENT, Confidence::Likely, act, summary, case.close_evidence()?);
+    let verdict = match case.phase() {
+        Phase::CredSsp | Phase::Mcs => verdict
+            .or(&CERTIFICATE_UNTRUSTED, "clients that ask the user about the certificate close like this when the answer is no")
+            .remedy("ask the user what the client showed: a certificate warning or a credential prompt that was cancelled leaves exactly this picture"),
+        Phase::X224 if case.t.request().is_some() => {
+            verdict.or(&HANDSHAKE_TIMEOUT, "the client may have lost patience with a slow server; the time before its close tells")
+        }
+        _ => verdict.remedy("if the user saw an error here, note its code and time, and capture again: the network shows no fault"),
+    };
+    Some(Finding::new(verdict, EndedBy::Client, case.close.mechanism()))
+}

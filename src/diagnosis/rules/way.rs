@@ -1,0 +1,293 @@
+//! The way to the host: `one_way_path`, `syn_prohibited`, `host_unreachable`, `port_closed`, `syn_reset_by_middlebox`, `syn_dropped`.
+//!
+//! An ICMP error or a reset that answers the SYN says no in clear. Silence is told from the end of the capture by repetition, and a
+//! path that works in one direction only by the side that goes on repeating what the other has long answered.
+
+use crate::capture::Span;
+use crate::diagnosis::case::{Case, Finding, human};
+use crate::diagnosis::causes::{
+    HOST_UNREACHABLE, ONE_WAY_PATH, PATH_LOSS, PORT_CLOSED, SYN_DROPPED, SYN_PROHIBITED, SYN_RESET_BY_MIDDLEBOX,
+};
+use crate::diagnosis::close::Close;
+use crate::diagnosis::verdict::{Act, Cause, Confidence, EndedBy, Mechanism, Verdict};
+use crate::flow::{IcmpSeen, Marks, Opening, Reset, Seen, Side};
+use crate::packet::{IcmpMessage, TcpFlags};
+use crate::transcript::Phase;
+
+/// A SYN that was sent once may still be answered within this time; every stack repeats it sooner.
+const LONE_SYN: Span = Span::secs(3);
+
+/// See the module.
+pub fn judge(case: &Case<'_>) -> Option<Finding> {
+    if let Some(finding) = one_way(case) {
+        return Some(finding);
+    }
+    if case.phase() != Phase::Tcp || case.t.tcp.opening == Opening::MidStream {
+        return None;
+    }
+    prohibited(case).or_else(|| refused(case)).or_else(|| dropped(case))
+}
+
+/// One side answers, and the other goes on as if it had not.
+fn one_way(case: &Case<'_>) -> Option<Finding> {
+    let tcp = &case.t.tcp;
+    let (_, answered) = tcp.handshake.syn_ack?;
+    // Once the server has acknowledged a byte of the client both directions have worked.
+    if !matches!(case.phase(), Phase::Tcp | Phase::X224) || tcp.half.server.first_data.is_some() || client_was_heard(case) {
+        return None;
+    }
+    let again = |side: Side| {
+        tcp.log.iter().filter(move |seen| {
+            seen.side == side && seen.flags.has(TcpFlags::SYN) && seen.marks.has(Marks::RETRANSMISSION) && seen.at > answered
+        })
+    };
+    let syn_again = again(Side::Client).next();
+    let syn_ack_again: Vec<&Seen> = again(Side::Server).collect();
+    let client_answered = tcp.handshake.ack.is_some();
+    if let (Some(syn), false) = (syn_again, client_answered) {
+        return Some(one_way_finding(
+            case,
+            Side::Server,
+            syn,
+            "the client repeats its SYN although the server has answered it",
+        ));
+    }
+    let first = syn_ack_again.first()?;
+    if client_answered {
+        return Some(one_way_finding(
+            case,
+            Side::Client,
+            first,
+            "the server repeats its SYN,ACK although the client has acknowledged it and gone on",
+        ));
+    }
+    // The client does not repeat its SYN: it has the answer, and its ACK is what is missing.
+    let waited = case.t.window.last.since(first.at);
+    (syn_ack_again.len() >= 2 || waited >= LONE_SYN).then(|| {
+        one_way_finding(
+            case,
+            Side::Client,
+            first,
+            "the server repeats its SYN,ACK; the client does not repeat its SYN, so it has the answer and its ACK does not arrive",
+        )
+    })
+}
+
+fn client_was_heard(case: &Case<'_>) -> bool {
+    let half = &case.t.tcp.half.client;
+    match (half.isn, half.acked) {
+        (Some(isn), Some(acked)) => (acked.wrapping_sub(isn.wrapping_add(1)) as i32) > 0,
+        _ => false,
+    }
+}
+
+fn one_way_finding(case: &Case<'_>, lost: Side, seen: &Seen, text: &str) -> Finding {
+    let to = lost.other();
+    let sure = if case.t.tcp.half[lost].retransmissions + case.t.tcp.half[to].retransmissions >= 2 {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
+    };
+    let verdict = Verdict::new(
+        &ONE_WAY_PATH,
+        sure,
+        Act::Network,
+        format!("the path to {} works in one direction only: what the {lost} sends does not reach the {to}", case.server_label()),
+        case.packet(seen, text),
+    )
+    .because(case.t.tcp.handshake.syn_ack.map(|(no, at)| case.shows(no, at, "the server's SYN,ACK")))
+    .or(&PATH_LOSS, "the same happens where nearly every packet is lost; a second capture at the other end shows which packets arrive")
+    .remedy(format!(
+        "compare the routes of both directions: `tracert {}` from the client and `tracert {}` from the server; look for a second default gateway, a missing return route or asymmetric firewalls",
+        case.server_host(),
+        case.t.client.ip()
+    ))
+    .remedy("a stateful firewall that sees only one direction drops the rest: make both directions cross the same firewall")
+    .remedy(format!("capture at the {to} at the same time and compare: the packets of the {lost} that are missing there were lost in between"));
+    Finding::new(verdict, EndedBy::Path, Mechanism::Silence)
+}
+
+/// What an ICMP error means for a connection that is being opened.
+fn icmp_meaning(message: &IcmpMessage) -> Option<(&'static Cause, &'static str)> {
+    // RFC 792, RFC 1812 section 5.2.7.1; RFC 4443 section 3.1.
+    Some(match (message.v6, message.kind, message.code) {
+        (false, 3, 9) => (
+            &SYN_PROHIBITED,
+            "communication with the network is administratively prohibited",
+        ),
+        (false, 3, 10) => (&SYN_PROHIBITED, "communication with the host is administratively prohibited"),
+        (false, 3, 13) => (&SYN_PROHIBITED, "communication is administratively prohibited"),
+        (true, 1, 1) => (&SYN_PROHIBITED, "communication is administratively prohibited"),
+        (true, 1, 5) => (&SYN_PROHIBITED, "the source address fails a policy"),
+        (true, 1, 6) => (&SYN_PROHIBITED, "the route to the destination rejects"),
+        (false, 3, 0) => (&HOST_UNREACHABLE, "network unreachable"),
+        (false, 3, 1) => (&HOST_UNREACHABLE, "host unreachable"),
+        (false, 3, 2) => (&HOST_UNREACHABLE, "protocol unreachable"),
+        (false, 3, 3) => (&HOST_UNREACHABLE, "port unreachable"),
+        (false, 3, 5..=8 | 11 | 12) => (&HOST_UNREACHABLE, "destination unreachable"),
+        (true, 1, 0) => (&HOST_UNREACHABLE, "no route to the destination"),
+        (true, 1, 2) => (&HOST_UNREACHABLE, "beyond the scope of the source address"),
+        (true, 1, 3) => (&HOST_UNREACHABLE, "address unreachable"),
+        (true, 1, 4) => (&HOST_UNREACHABLE, "port unreachable"),
+        (false, 11, 0) | (true, 3, 0) => (&HOST_UNREACHABLE, "time to live exceeded in transit: a routing loop"),
+        _ => return None,
+    })
+}
+
+fn prohibited(case: &Case<'_>) -> Option<Finding> {
+    let (icmp, cause, words) = case
+        .t
+        .tcp
+        .icmp
+        .iter()
+        .filter(|icmp| icmp.about == Side::Client)
+        .find_map(|icmp| icmp_meaning(&icmp.message).map(|(cause, words)| (icmp, cause, words)))?;
+    if case.t.tcp.handshake.syn_ack.is_some() {
+        return None;
+    }
+    let by_host = icmp.from == case.t.server.ip();
+    let who = if by_host {
+        "the host itself".to_owned()
+    } else {
+        format!("the device {}", icmp.from)
+    };
+    let verdict = Verdict::new(
+        cause,
+        Confidence::Certain,
+        if by_host { Act::Server } else { Act::Network },
+        format!("{who} answers the SYN to {} with ICMP: {words}", case.server_label()),
+        case.shows(
+            icmp.no,
+            icmp.at,
+            format!(
+                "ICMP{} type {} code {} from {}: {words}",
+                if icmp.message.v6 { "v6" } else { "" },
+                icmp.message.kind,
+                icmp.message.code,
+                icmp.from
+            ),
+        ),
+    )
+    .because(quoted_ttl(case, icmp))
+    .because(
+        case.t
+            .tcp
+            .handshake
+            .syn
+            .map(|(no, at)| case.shows(no, at, format!("the SYN to port {}", case.t.server.port()))),
+    );
+    let verdict = if cause == &SYN_PROHIBITED {
+        verdict
+            .remedy(format!(
+                "ask whoever runs {} for a rule that allows TCP {} from {} to {}",
+                icmp.from,
+                case.t.server.port(),
+                case.t.client.ip(),
+                case.t.server.ip()
+            ))
+            .remedy("connect through the VPN or the RD Gateway that is meant for this way")
+    } else {
+        verdict
+            .remedy(format!("check the address: `nslookup {}`; then the route on {}: does it know the network of {}?", case.server_host(), icmp.from, case.t.server.ip()))
+            .remedy("check that the host is up and in the network (or VPN) that the address belongs to")
+            .or(&SYN_PROHIBITED, "firewalls that reject with \"port unreachable\" send the same message; the rule set of the device that sent it tells")
+    };
+    Some(
+        Finding::new(
+            verdict,
+            if by_host { EndedBy::Server } else { EndedBy::Middlebox },
+            Mechanism::Icmp,
+        )
+        .fact("icmp_from", icmp.from),
+    )
+}
+
+/// How far the device is: the quoted packet has lost one from its TTL at each hop up to there.
+fn quoted_ttl(case: &Case<'_>, icmp: &IcmpSeen) -> Option<crate::diagnosis::Evidence> {
+    let quoted = icmp.message.quoted.as_ref()?;
+    let sent = case.t.tcp.log.iter().find(|seen| seen.side == icmp.about)?;
+    let hops = sent.ttl.checked_sub(quoted.ttl)?;
+    Some(case.shows(
+        icmp.no,
+        icmp.at,
+        format!(
+            "the quoted SYN had TTL {} there and {} here: the device is {hops} hops behind this capture",
+            quoted.ttl, sent.ttl
+        ),
+    ))
+}
+
+fn refused(case: &Case<'_>) -> Option<Finding> {
+    if case.t.tcp.handshake.syn_ack.is_some() {
+        return None;
+    }
+    let reset = case.t.tcp.resets.iter().find(|reset| reset.seen.side == Side::Server)?;
+    let origin = case.reset_origin(reset);
+    if origin.is_middlebox() {
+        let verdict = Verdict::new(
+            &SYN_RESET_BY_MIDDLEBOX,
+            origin.confidence,
+            Act::Network,
+            format!("a device on the path, not the host, refuses the SYN to {}", case.server_label()),
+            case.packet(&reset.seen, "RST that answers the SYN"),
+        )
+        .because(origin.evidence)
+        .or(&PORT_CLOSED, "the host itself refuses, and its other packets take another route; a capture at the host shows whether the SYN arrives there")
+        .remedy(format!("ask the firewall team which device rejects TCP {} from {} to {}; it answers in the host's name", case.t.server.port(), case.t.client.ip(), case.t.server.ip()))
+        .remedy(format!("capture on {}: if the SYN never arrives there, the device is proven", case.server_host()));
+        return Some(Finding::new(verdict, EndedBy::Middlebox, Mechanism::Rst).fact("rst_ttl", reset.seen.ttl));
+    }
+    Some(closed(case, reset, origin.evidence))
+}
+
+fn closed(case: &Case<'_>, reset: &Reset, more: Vec<crate::diagnosis::Evidence>) -> Finding {
+    let port = case.t.server.port();
+    let compared = !more.is_empty();
+    let verdict = Verdict::new(
+        &PORT_CLOSED,
+        Confidence::Likely,
+        Act::Server,
+        format!("{} refuses the connection: nothing listens on TCP {port}", case.server_label()),
+        case.packet(&reset.seen, format!("RST that answers the SYN, TTL {}", reset.seen.ttl)),
+    )
+    .because(more)
+    .or(
+        &SYN_RESET_BY_MIDDLEBOX,
+        if compared {
+            "a firewall beside the host or on it refuses in its name; the host's own log or a capture on it tells"
+        } else {
+            "a firewall may refuse in the host's name, and this capture has no other packet of the host to compare with"
+        },
+    )
+    .remedy(format!("on the host: is Remote Desktop switched on and TermService running? `Get-Service TermService`, `qwinsta`, `Test-NetConnection {} -Port {port}`", case.server_host()))
+    .remedy("on the host: does the listener use another port? HKLM\\SYSTEM\\CurrentControlSet\\Control\\Terminal Server\\WinStations\\RDP-Tcp, value PortNumber")
+    .remedy("make sure that the address belongs to the host that is meant, not to an old lease or another machine");
+    Finding::new(verdict, EndedBy::Server, Mechanism::Rst).fact("rst_ttl", reset.seen.ttl)
+}
+
+fn dropped(case: &Case<'_>) -> Option<Finding> {
+    let tcp = &case.t.tcp;
+    if tcp.handshake.syn_ack.is_some() || matches!(case.close, Close::Fin { .. } | Close::Reset { side: Side::Server, .. }) {
+        return None;
+    }
+    let (no, at) = tcp.handshake.syn?;
+    let last = tcp.log.iter().rev().find(|seen| seen.flags.has(TcpFlags::SYN)).copied()?;
+    let waited = case.t.window.last.since(at);
+    if tcp.handshake.syns < 2 && waited < LONE_SYN {
+        return None;
+    }
+    let verdict = Verdict::new(
+        &SYN_DROPPED,
+        Confidence::Likely,
+        Act::Network,
+        format!("{} never answers: {} SYNs in {} get neither an answer nor a refusal", case.server_label(), tcp.handshake.syns, human(last.at.since(at))),
+        case.shows(no, at, format!("the first SYN to TCP {}", case.t.server.port())),
+    )
+    .because((last.no != no).then(|| case.packet(&last, format!("the last of {} SYNs; no answer within {}", tcp.handshake.syns, human(case.t.window.last.since(last.at))))))
+    .or(&HOST_UNREACHABLE, "the host may be switched off or its address unused; `ping` or another port of the host tells a dead host from a filter")
+    .or(&ONE_WAY_PATH, "the answers may be lost on the way back; a capture at the host tells")
+    .remedy(format!("`Test-NetConnection {} -Port {}` from another network: if that works, a firewall on this way drops the SYN", case.server_host(), case.t.server.port()))
+    .remedy("on the host: is the rule group \"Remote Desktop\" enabled in Windows Firewall for this network profile? `Get-NetFirewallRule -DisplayGroup 'Remote Desktop'`")
+    .remedy("in a cloud: does the network security group allow TCP 3389 from this address? Prefer a VPN, a bastion or an RD Gateway over opening the port to the world");
+    Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence).fact("syns", tcp.handshake.syns))
+}
