@@ -4,7 +4,7 @@
 //!
 //! 1. [`capture`]: bytes in, [`capture::Frame`] out (files, pipes, live interfaces)
 //! 2. [`packet`]: one frame in, one [`packet::Packet`] out; stateless
-//! 3. [`protocol`] and `codes`: a shelf of pure parsers and the dictionary of numbers
+//! 3. [`protocol`] and [`codes`]: a shelf of pure parsers and the dictionary of numbers
 //! 4. [`transcript`]: what was said, by whom, in which frames
 //! 5. [`diagnosis`]: the verdict
 //! 6. [`report`]: text, JSON and the other formats

@@ -2,7 +2,7 @@
 
 use super::{Code, Notation, Range, Space, as_it_is};
 
-const SPEC: &str = "RFC 9110 15; MS-TSGU 3.3.5.1 (HTTP transport)";
+const SPEC: &str = "RFC 9110 15; MS-TSGU (HTTP transport)";
 
 /// HTTP statuses in the gateway's context.
 pub static HTTP: Space = Space {

@@ -4,13 +4,20 @@ use super::{Code, Notation, Range, Space, as_it_is};
 
 const SPEC: &str = "MS-RDPBCGR 2.2.10.1.1.4.1.1 (Logon Errors Info)";
 
+/// Both fields may hold one.
+const NTSTATUS: Range = Range {
+    from: 0xC000_0000,
+    to: 0xCFFF_FFFF,
+    what: "an NTSTATUS: look there",
+};
+
 /// ErrorNotificationType of Logon Errors Info.
 pub static LOGON_NOTIFICATION: Space = Space {
     slug: "logon",
     title: "logon notification (Save Session Info)",
     about: "Sent by the server inside the session while the user logs on (hidden by TLS; 625 bytes of plaintext). Most are information, not errors.",
     notation: Notation::Hex,
-    ranges: &[],
+    ranges: &[NTSTATUS],
     tables: &[TYPES],
     canonical: as_it_is,
 };
@@ -21,11 +28,7 @@ pub static LOGON_NOTIFICATION_DATA: Space = Space {
     title: "logon notification data (Save Session Info)",
     about: "The number beside a logon notification; it may also be a session identifier or an NTSTATUS.",
     notation: Notation::Hex,
-    ranges: &[Range {
-        from: 0xC000_0000,
-        to: 0xCFFF_FFFF,
-        what: "an NTSTATUS: look there",
-    }],
+    ranges: &[NTSTATUS],
     tables: &[DATA],
     canonical: as_it_is,
 };
@@ -41,7 +44,7 @@ const ASK: &[&str] = &[
 const TYPES: &[Code] = &[
     Code::new(
         0xFFFF_FFFF,
-        "LOGON_MSG_ACCESS_DENIED",
+        "ERROR_CODE_ACCESS_DENIED",
         "Access was denied at the logon screen.",
         SCREEN,
         &["Group 'Remote Desktop Users' and user right 'Allow log on through Remote Desktop Services'."],
@@ -97,7 +100,7 @@ const TYPES: &[Code] = &[
     ),
     Code::new(
         0xFFFF_FFF8,
-        "LOGON_MSG_SESSION_BUSY",
+        "LOGON_MSG_SESSION_BUSY_OPTIONS",
         "The session is busy: another logon to it is in progress.",
         SCREEN,
         &["Wait and connect again; look for two clients of the same user."],

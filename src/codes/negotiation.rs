@@ -19,7 +19,7 @@ const CODES: &[Code] = &[
     Code::new(
         1,
         "SSL_REQUIRED_BY_SERVER",
-        "The server insists on TLS, and the client asked for Standard RDP Security only.",
+        "The server insists on TLS, and the client did not offer it: it asked for Standard RDP Security only, or for CredSSP alone (Restricted Admin, Remote Credential Guard) at a server that has TLS without CredSSP.",
         "Connection Request without the TLS bit (or without a negotiation request at all), Connection Confirm with failure 1, the client closes.",
         &[
             "Let the client use TLS: mstsc does so by itself; FreeRDP: /sec:tls or /sec:nla.",

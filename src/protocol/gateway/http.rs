@@ -1,4 +1,4 @@
-//! HTTP/1.1 heads and chunks (RFC 9112, read with `httparse`), as clients and RD Gateways write them (MS-TSGU 3.3.5.1).
+//! HTTP/1.1 heads and chunks (RFC 9112, read with `httparse`), as clients and RD Gateways write them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

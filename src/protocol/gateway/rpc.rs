@@ -34,7 +34,7 @@ open_number! {
 }
 
 open_number! {
-    /// Methods of TsProxyRpcInterface (MS-TSGU 3.2.6), without `TsProxy` in front.
+    /// Methods of TsProxyRpcInterface (MS-TSGU 3.2), without `TsProxy` in front.
     Method: u16 {
         /// Asks for a tunnel.
         CREATE_TUNNEL = 1;

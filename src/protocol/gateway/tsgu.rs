@@ -148,7 +148,7 @@ pub enum Body<'a> {
     TunnelAuthResponse {
         /// Status: the connection authorisation policy's verdict.
         status: u32,
-        /// Device redirection flags (MS-TSGU 2.2.5.3.7).
+        /// Device redirection flags (HTTP_TUNNEL_REDIR_*).
         redirection: Option<u32>,
         /// Idle time limit in minutes; 0 is none.
         idle_minutes: Option<u32>,
@@ -182,7 +182,7 @@ pub enum Body<'a> {
         /// The tunnel's context.
         context: u64,
     },
-    /// MS-TSGU 2.2.10.
+    /// MS-TSGU 2.2.10.8.
     Keepalive,
     /// MS-TSGU 2.2.10.1, and its answer.
     CloseChannel {
@@ -209,6 +209,35 @@ impl Body<'_> {
             _ => None,
         }
     }
+}
+
+/// Where a UDP side channel leads, as its cookie says in clear.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The host's address, as the gateway knows it.
+    pub address: String,
+    /// The host's name, as the client asked for it.
+    pub name: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// Reads the target out of a cookie of [`Body::ChannelResponse`]: CMS SignedData around `UDPCOOKIE;user;expiry;address;name;port`,
+/// UTF-16 with its NUL. The user in it is not read.
+#[must_use]
+pub fn cookie_target(cookie: &[u8]) -> Option<Target> {
+    const MARK: &[u8] = b"U\0D\0P\0C\0O\0O\0K\0I\0E\0;\0";
+    /// Sizes of the fields in MS-TSGU 2.2.11.8, in characters and with room to spare.
+    const LONGEST: usize = 4096;
+    let start = cookie.windows(MARK.len()).position(|it| it == MARK)?;
+    let text = utf16(cookie.get(start..)?.get(..LONGEST).unwrap_or(cookie.get(start..)?));
+    let mut fields = text.split(';').skip(3);
+    let (address, name, port) = (fields.next()?, fields.next()?, fields.next()?.parse().ok()?);
+    Some(Target {
+        address: address.to_owned(),
+        name: name.to_owned(),
+        port,
+    })
 }
 
 /// Reads one packet.

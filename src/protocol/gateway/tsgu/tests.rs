@@ -74,6 +74,22 @@ fn a_channel_response_offers_the_udp_side() {
 }
 
 #[test]
+fn the_cookie_names_the_host_behind_the_gateway() {
+    let cookie = hex(
+        "308207350609 81c2 5500 4400 5000 4300 4f00 4f00 4b00 4900 4500 3b00 4900 5400 5c00 4100 3b00 3100 3300 3b00 3100 3000 2e00 3100 \
+         3b00 5400 4500 5300 5400 2e00 6100 3b00 3300 3300 3800 3900 0000 a082 0495",
+    );
+    let target = Target {
+        address: "10.1".into(),
+        name: "TEST.a".into(),
+        port: 3389,
+    };
+    assert_eq!(cookie_target(&cookie), Some(target));
+    assert_eq!(cookie_target(&cookie[..cookie.len() - 16]), None);
+    assert_eq!(cookie_target(b"U\0D\0P\0"), None);
+}
+
+#[test]
 fn refusals_are_short_and_keep_their_status() {
     let rap = hex("0900 0000 10000000 da590780 0000 0000");
     assert_eq!(body_of(&rap).status(), Some(0x8007_59DA));
