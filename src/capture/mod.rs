@@ -1,7 +1,11 @@
 //! Bytes in, [`Frame`]s out: the sources of packets and the words that every later stage uses for them.
+//!
+//! [`expand`] turns the paths that a user gives into files, [`open`] one of them into a [`Source`]: `magic` tells the format,
+//! `inflate` undoes a compression, `window` keeps the bytes, `pcap` and `pcapng` find the packets in them, `tally` counts.
+//! [`Writer`] writes packets back into a pcapng.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 mod inflate;
 mod magic;
@@ -257,7 +261,7 @@ pub struct Shortfall {
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
     /// The file cannot be opened or read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", shown(path))]
     Io {
         /// The file.
         path: PathBuf,
@@ -265,13 +269,13 @@ pub enum CaptureError {
         source: std::io::Error,
     },
     /// The file is empty.
-    #[error("{}: the file is empty", path.display())]
+    #[error("{}: the file is empty", shown(path))]
     Empty {
         /// The file.
         path: PathBuf,
     },
     /// A known format that has to be converted first.
-    #[error("{}: this is {what}; convert it with: {convert}", path.display())]
+    #[error("{}: this is {what}; convert it with: {convert}", shown(path))]
     NeedsConversion {
         /// The file.
         path: PathBuf,
@@ -281,13 +285,22 @@ pub enum CaptureError {
         convert: String,
     },
     /// Not a capture at all.
-    #[error("{}: not a packet capture ({what})", path.display())]
+    #[error("{}: not a packet capture ({what})", shown(path))]
     NotACapture {
         /// The file.
         path: PathBuf,
         /// What it looks like instead.
         what: String,
     },
+}
+
+/// The name of a source in words for the user.
+fn shown(path: &Path) -> std::path::Display<'_> {
+    if path == Path::new("-") {
+        Path::new("standard input").display()
+    } else {
+        path.display()
+    }
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ impl Default for OpenOptions {
 /// # Errors
 /// [`CaptureError::Io`] where the file cannot be opened or read (a directory among them; [`expand`](super::expand) makes
 /// files of those), [`CaptureError::Empty`], [`CaptureError::NeedsConversion`] and [`CaptureError::NotACapture`] as they say.
-pub fn open(path: &Path, options: OpenOptions) -> Result<Box<dyn Source>, CaptureError> {
+pub fn open(path: &Path, options: OpenOptions) -> Result<Box<dyn Source + Send>, CaptureError> {
     let failed = |source| CaptureError::Io {
         path: path.to_owned(),
         source,
@@ -54,7 +54,11 @@ pub fn open(path: &Path, options: OpenOptions) -> Result<Box<dyn Source>, Captur
 ///
 /// # Errors
 /// As [`open`].
-pub(super) fn open_stream(input: Box<dyn Read + Send>, path: &Path, read_ahead: bool) -> Result<Box<dyn Source>, CaptureError> {
+pub(super) fn open_stream(
+    input: Box<dyn Read + Send>,
+    path: &Path,
+    read_ahead: bool,
+) -> Result<Box<dyn Source + Send>, CaptureError> {
     let mut window = Window::new(input);
     // No more than is needed to tell: a live pipe may hold no more for a while.
     window.ensure(16);

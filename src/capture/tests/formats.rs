@@ -138,6 +138,10 @@ fn what_is_no_capture_is_said_in_one_line() {
     assert!(what.starts_with("a damaged gzip file"), "{what}");
     assert!(matches!(refused(b""), CaptureError::Empty { .. }));
     assert_eq!(refused(b"").to_string(), "x.cap: the file is empty");
+    let Err(nothing) = open_stream(Box::new(io::empty()), Path::new("-"), false) else {
+        panic!("nothing to read")
+    };
+    assert_eq!(nothing.to_string(), "standard input: the file is empty");
 }
 
 #[test]

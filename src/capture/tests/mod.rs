@@ -7,7 +7,6 @@ mod pcapng;
 mod writer;
 
 use std::io::{self, Cursor, Read};
-use std::path::Path;
 
 use super::open::open_stream;
 use super::words::ByteOrder;
@@ -57,12 +56,12 @@ impl Read for Trickle {
 }
 
 /// Opens `file` as if it had been read from a disk.
-pub(super) fn source(file: &[u8]) -> Result<Box<dyn Source>, CaptureError> {
+pub(super) fn source(file: &[u8]) -> Result<Box<dyn Source + Send>, CaptureError> {
     open_stream(Box::new(Cursor::new(file.to_vec())), Path::new("x.cap"), false)
 }
 
 /// Reads a source to its end.
-pub(super) fn drain(mut source: Box<dyn Source>) -> Result<Outcome, CaptureError> {
+pub(super) fn drain(mut source: Box<dyn Source + Send>) -> Result<Outcome, CaptureError> {
     let (mut frames, mut secrets) = (Vec::new(), Vec::new());
     while let Some(event) = source.next()? {
         match event {
