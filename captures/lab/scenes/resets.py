@@ -11,11 +11,11 @@ from scene import scene
 from wire import anything, client_hello, connection_request, drop, gait, once
 
 
-def played(lab, version=4, phase="session", **options):
+def played(lab, version=4, phase="session", between=("r1", "r2"), **options):
     """The standard path (client, router, wire, router, server; 10 ms each way), played up to a phase."""
     lab.chain("client", "r1", "~wire", "r2", "server")
     lab.wire.delay(0.010, 0.0005)
-    lab.record_ends(between=("r1", "r2"))
+    lab.record_ends(between)
     pair = lab.pair(version, **options)
     if phase:
         assert pair.until(phase), (pair.client.error, pair.server.error)
@@ -32,12 +32,12 @@ def windows_server(lab):
     lab.wire.rule(gait("<", ip_id=0x2B10, windows_reset=True))
 
 
-def windows_played(lab, phase="session", **options):
+def windows_played(lab, phase="session", between=("r1", "r2"), **options):
     """As `played`, with a Windows-like server."""
     lab.chain("client", "r1", "~wire", "r2", "server")
     lab.wire.delay(0.010, 0.0005)
     windows_server(lab)
-    lab.record_ends(between=("r1", "r2"))
+    lab.record_ends(between)
     pair = lab.pair(4, **options)
     if phase:
         assert pair.until(phase), (pair.client.error, pair.server.error)
@@ -54,7 +54,7 @@ def peer_reset_linger(lab):
 
 @scene("peer-reset-linger-v6", "The server's process aborts the session with SO_LINGER 0 (IPv6, TLS 1.3)")
 def peer_reset_linger_v6(lab):
-    pair = played(lab, 6, tls="1.3")
+    pair = played(lab, 6, tls="1.3", between=None)
     pair.traffic(rounds=5)
     pair.server.abort()
 
@@ -102,7 +102,7 @@ def forget(lab):
 
 @scene("peer-reset-reboot", "The host was rebooted in a session and answers the client's next data with RST")
 def reboot(lab):
-    pair = played(lab)
+    pair = played(lab, between=None)
     pair.traffic()
     forget(lab)
     pair.exchange(pair.client, [("C", 14)])
@@ -211,7 +211,7 @@ def leaves_credssp(lab):
 
 @scene("client-redials-healthy", "As mstsc does: the first connection is reset after the Confirm, the second works")
 def redials(lab):
-    pair = played(lab, phase="x224")
+    pair = played(lab, phase="x224", between=None)
     pair.client.abort()
     pair.done.clear()
     assert pair.until("session") and pair.traffic()
@@ -220,7 +220,7 @@ def redials(lab):
 
 @scene("client-closes-window-healthy", "A session that the user ends: ultimatum from the client, then its RST,ACK")
 def closes_window(lab):
-    pair = windows_played(lab)
+    pair = windows_played(lab, between=None)
     pair.traffic(rounds=6)
     pair.say([("C", 35), ("C", 9)])
     pair.client.abort()
@@ -235,16 +235,16 @@ def fin(lab):
 
 @scene("session-open-healthy", "A session that is alive at the end of the capture")
 def still_open(lab):
-    pair = played(lab)
+    pair = played(lab, between=None)
     pair.traffic(rounds=8)
 
 
 # --- devices in the path ---------------------------------------------------------------------------
-def road(lab, version=4, phase="session", **options):
+def road(lab, version=4, phase="session", between=("r2", "r3"), **options):
     """client - r1 - ~wire - r2 - r3 - server; played up to a phase (None: not at all)."""
     lab.chain("client", "r1", "~wire", "r2", "r3", "server")
     lab.wire.delay(0.010, 0.0005)
-    lab.record_ends(between=("r2", "r3"))
+    lab.record_ends(between)
     pair = lab.pair(version, **options)
     if phase:
         assert pair.until(phase), (pair.client.error, pair.server.error)
@@ -275,7 +275,7 @@ def reject_session(lab):
 
 @scene("middlebox-reject-session-v6", "nft begins to reject with tcp reset in an active session, at r1 (IPv6)")
 def reject_session_v6(lab):
-    pair = road(lab, 6, tls="1.3")
+    pair = road(lab, 6, tls="1.3", between=None)
     pair.traffic(rounds=6)
     lab.net["r1"].firewall("forward", "tcp dport 3389 reject with tcp reset")
     pair.traffic(rounds=1, timeout=3, wait=False)
@@ -290,13 +290,14 @@ def reject_server_side(lab):
     pair.traffic(rounds=1, timeout=8, wait=False)
 
 
-def injected(lab, condition, action, phase=None, version=4, windows=False, until="session", rounds=0, **options):
+def injected(lab, condition, action, phase=None, version=4, windows=False, until="session", rounds=0,
+             between=("r1", "r2"), **options):
     """Play a session in which the wire injects when `condition` first holds for a packet."""
     lab.chain("client", "r1", "~wire", "r2", "r3", "server")
     lab.wire.delay(0.010, 0.0005)
     if windows:
         windows_server(lab)
-    lab.record_ends(between=("r1", "r2"))
+    lab.record_ends(between)
     pair = lab.pair(version, **options)
     if phase:
         assert pair.until(phase), (pair.client.error, pair.server.error)
@@ -406,7 +407,7 @@ def inject_mimic(lab):
 def inject_ignored(lab):
     pair = injected(lab, session_data, lambda p: p.inject(
         reset(p.packet, "sender", seq=p.packet.ack + 10_000_000, ttl=57, ip_id=0x4242), "<"),
-        phase="session", rounds=2)
+        phase="session", rounds=2, between=None)
     pair.goodbye()
 
 
@@ -414,5 +415,5 @@ def inject_ignored(lab):
 def inject_challenged(lab):
     pair = injected(lab, session_data, lambda p: p.inject(
         reset(p.packet, "sender", seq=p.packet.ack + 1000, ttl=57, ip_id=0x4242), "<"),
-        phase="session", rounds=2)
+        phase="session", rounds=2, between=None)
     pair.goodbye()

@@ -7,10 +7,10 @@ from scene import scene
 from wire import anything, drop
 
 
-def gate(lab, version=4, phase="session", rules=(), nat=False, established=4, loose=0, delay=0.010, **options):
+def gate(lab, version=4, phase="session", rules=(), nat=False, established=4, loose=0, between=("r1", "r2"), **options):
     """client - r1 - ~wire - r2 - r3 - server, where r2 keeps state with a short timer; played up to a phase."""
     lab.chain("client", "r1", "~wire", "r2", "r3", "server")
-    lab.wire.delay(delay, 0.0005)
+    lab.wire.delay(0.010, 0.0005)
     r2 = lab.net["r2"]
     r2.firewall("forward", "ct state new,established accept", *rules)
     if nat:
@@ -18,7 +18,7 @@ def gate(lab, version=4, phase="session", rules=(), nat=False, established=4, lo
                "oifname \"to-r3\" masquerade random; }; }")
     r2.sysctl(net__netfilter__nf_conntrack_tcp_timeout_established=established,
               net__netfilter__nf_conntrack_tcp_loose=loose)
-    lab.record_ends(between=("r1", "r2"))
+    lab.record_ends(between)
     pair = lab.pair(version, **options)
     if phase:
         assert pair.until(phase), (pair.client.error, pair.server.error)
@@ -47,21 +47,21 @@ def drop_real(lab):
 
 @scene("timer-drop-350", "A device forgets an idle session after 350 s and drops the client's next data")
 def drop_350(lab):
-    pair = gate(lab, rules=(DROP,), tls="1.3")
+    pair = gate(lab, rules=(DROP,), tls="1.3", between=None)
     lab.idle(5.5, shown=352)
     speak(pair)
 
 
 @scene("timer-drop-3600", "A firewall forgets an idle session within an hour and drops the server's next data")
 def drop_3600(lab):
-    pair = gate(lab, rules=(DROP,))
+    pair = gate(lab, rules=(DROP,), between=None)
     lab.idle(5.5, shown=3640)
     speak(pair, "S")
 
 
 @scene("timer-drop-v6", "A firewall forgets an idle session (IPv6) after 30 minutes and drops the client's next data")
 def drop_v6(lab):
-    pair = gate(lab, 6, rules=(DROP,))
+    pair = gate(lab, 6, rules=(DROP,), between=None)
     lab.idle(5.5, shown=1803)
     speak(pair)
 
@@ -83,14 +83,14 @@ def miss_reset(lab):
 
 @scene("timer-miss-reset-v6", "A device forgot the session after 350 s and answers the client's next data with RST (IPv6)")
 def miss_reset_v6(lab):
-    pair = gate(lab, 6, rules=(RESET,), tls="1.3")
+    pair = gate(lab, 6, rules=(RESET,), tls="1.3", between=None)
     lab.idle(5.5, shown=355)
     speak(pair, seconds=3)
 
 
 @scene("timer-miss-reset-server-speaks", "The session's state has expired, the server speaks first and is reset; the client hears nothing")
 def miss_server(lab):
-    pair = gate(lab, rules=(RESET,))
+    pair = gate(lab, rules=(RESET,), between=None)
     lab.idle(5.5, shown=1205)
     speak(pair, "S", seconds=3)
 
@@ -104,14 +104,14 @@ def nat_remap(lab):
 
 @scene("timer-nat-remap-real", "A NAT forgets the mapping after 4 s and makes a new one; idle time real")
 def nat_remap_real(lab):
-    pair = gate(lab, nat=True, loose=1)
+    pair = gate(lab, nat=True, loose=1, between=None)
     lab.idle(7)
     speak(pair, seconds=3)
 
 
 @scene("timer-nat-unknown-inbound", "A NAT forgot the mapping; the server speaks first, and the NAT answers it")
 def nat_inbound(lab):
-    pair = gate(lab, nat=True, rules=(DROP,))
+    pair = gate(lab, nat=True, rules=(DROP,), between=None)
     lab.idle(5.5, shown=605)
     speak(pair, "S", seconds=6)
 
@@ -137,7 +137,7 @@ def reset_both(lab):
 
 @scene("timer-reset-both-v6", "A device resets both ends of a session that was idle for an hour (IPv6)")
 def reset_both_v6(lab):
-    gate(lab, 6, established=60)
+    gate(lab, 6, established=60, between=None)
     lab.idle(2, shown=3600.7)
     strike(lab, ttl=255)
 
@@ -181,7 +181,7 @@ def half_open_credssp(lab):
 # --- what merely looks so -------------------------------------------------------------------------
 @scene("timer-policy", "The server's own idle limit of 15 minutes ends the session: error info, ultimatum, the client's RST")
 def policy(lab):
-    pair = gate(lab, established=60)
+    pair = gate(lab, established=60, between=None)
     lab.idle(1.5, shown=900.2)
     pair.say([("S", 36), ("S", 9)])
     pair.client.abort()
@@ -190,7 +190,7 @@ def policy(lab):
 
 @scene("timer-peer-reset-600", "The server's own stack resets a session that was idle for exactly ten minutes")
 def peer_600(lab):
-    pair = gate(lab, established=60)
+    pair = gate(lab, established=60, between=None)
     lab.idle(1.5, shown=600)
     pair.server.abort()
     time.sleep(0.2)
@@ -200,7 +200,7 @@ def peer_600(lab):
 def reboot_1800(lab):
     from scenes.resets import forget
 
-    pair = gate(lab, established=60)
+    pair = gate(lab, established=60, between=None)
     forget(lab)
     lab.idle(1.5, shown=1812)
     speak(pair, seconds=3)
@@ -208,7 +208,7 @@ def reboot_1800(lab):
 
 @scene("timer-hidden-expiry-healthy", "The firewall's state expires and is made again by the next packet; the session goes on")
 def hidden(lab):
-    pair = gate(lab, loose=1, rules=(DROP,))
+    pair = gate(lab, loose=1, rules=(DROP,), between=None)
     lab.idle(6, shown=3700)
     assert pair.traffic(rounds=3)
     pair.goodbye()
@@ -216,7 +216,7 @@ def hidden(lab):
 
 @scene("timer-keepalive-healthy", "Keep-alives hold the state of an idle session; it goes on afterwards")
 def keepalive(lab):
-    pair = gate(lab, rules=(DROP,))
+    pair = gate(lab, rules=(DROP,), between=None)
     pair.client.keepalive(1, 2, 5)
     lab.idle(9)
     assert pair.traffic(rounds=2)
