@@ -1,5 +1,7 @@
 //! Transcripts in, attempts out: what belongs to one user action.
 
+pub mod lookups;
+
 use std::net::IpAddr;
 
 use crate::capture::{Span, Timestamp};

@@ -1,13 +1,17 @@
 //! Turns a judged attempt into rows of the report.
 
+use std::net::SocketAddr;
+
 use crate::attempt::Attempt;
+use crate::attempt::lookups::Lookup;
 use crate::capture::{FrameNo, Span};
+use crate::diagnosis::rules::dns::rcode;
 use crate::diagnosis::{Context, Finding, Judgement};
 use crate::flow::Side;
 use crate::report::community_id::community_id;
-use crate::report::model::{self, Metrics, Quantiles};
+use crate::report::model::{self, Metrics, Quantiles, Speaker};
 use crate::report::timeline;
-use crate::transcript::{Progress, Transcript, Transport, Vantage};
+use crate::transcript::{Phase, Progress, Transcript, Transport, Vantage};
 
 /// A judged attempt and its connections, not numbered yet.
 #[derive(Debug)]
@@ -67,6 +71,87 @@ fn unreachable_verdict(attempt: &Attempt) -> crate::diagnosis::Verdict {
         "nothing was seen of this attempt",
         evidence,
     )
+}
+
+/// Assembles the row of a lookup that failed.
+pub(super) fn lookup_row(lookup: &Lookup, finding: Finding) -> Row {
+    let steps = lookup
+        .queries
+        .iter()
+        .map(|query| {
+            (
+                query.at,
+                query.no,
+                Speaker::Client,
+                format!("asks {} for {} ({})", query.resolver, lookup.name, query.kind),
+            )
+        })
+        .chain(lookup.replies.iter().map(|reply| {
+            let words = format!(
+                "{} answers for {} ({}): {}",
+                reply.resolver,
+                lookup.name,
+                reply.kind,
+                rcode(reply.rcode)
+            );
+            (reply.at, reply.no, Speaker::Server, words)
+        }));
+    let mut timeline: Vec<model::Step> = steps
+        .map(|(at, no, speaker, text)| model::Step {
+            at,
+            frame: Some(no),
+            speaker,
+            phase: Phase::Dns,
+            text,
+            inferred: false,
+            lost: false,
+        })
+        .collect();
+    timeline.sort_by_key(|step| step.frame);
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let connection = model::Connection {
+        id: 0,
+        attempt: 0,
+        source: lookup.source,
+        role: crate::transcript::Role::Rdp,
+        transport: Transport::Dns,
+        client: SocketAddr::new(lookup.client, 0),
+        server: None,
+        server_name: Some(lookup.name.clone()),
+        user: None,
+        tls: None,
+        community_id: String::new(),
+        vantage: Vantage::Unknown,
+        vantage_why: String::new(),
+        started: lookup.started(),
+        duration: lookup.last.since(lookup.started()),
+        frames: lookup.frames(),
+        phase: Phase::Dns,
+        phase_inferred: false,
+        ended_by: finding.ended_by,
+        mechanism: finding.mechanism,
+        timeline,
+        metrics: Metrics {
+            packets: [count(lookup.queries.len()), count(lookup.replies.len())],
+            ..Metrics::default()
+        },
+        verdict: finding.verdict.clone(),
+    };
+    Row {
+        attempt: model::Attempt {
+            id: 0,
+            client: lookup.client,
+            server: lookup.name.clone(),
+            started: lookup.started(),
+            ended: lookup.last,
+            connections: Vec::new(),
+            decisive: 0,
+            verdict: finding.verdict,
+            side_findings: Vec::new(),
+        },
+        connections: vec![connection],
+        decisive: 0,
+    }
 }
 
 fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &Context) -> model::Connection {

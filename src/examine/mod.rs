@@ -1,12 +1,14 @@
 //! The only file that sees every stage: frames in, a report out. Reads no clock and opens no file.
 
 mod assemble;
+mod names;
 mod overall;
 mod tcp;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
+use crate::attempt::lookups::{Lookups, RdpNames};
 use crate::attempt::{Attempt, Gatherer};
 use crate::capture::{Frame, SourceSummary, Span, Timestamp};
 use crate::diagnosis::Context;
@@ -69,6 +71,8 @@ struct State {
     lobby: Lobby,
     fragments: Reassembler,
     gatherer: Gatherer,
+    lookups: Lookups,
+    rdp_names: RdpNames,
     context: Context,
     evicted: u64,
 }
@@ -91,6 +95,8 @@ impl State {
             lobby: Lobby::new(limits.strangers, limits.dismissed),
             fragments: Reassembler::new(256, 1 << 20),
             gatherer: Gatherer::default(),
+            lookups: Lookups::default(),
+            rdp_names: RdpNames::default(),
             context: Context::default(),
             evicted: 0,
         }
@@ -117,7 +123,18 @@ impl Examiner {
         self.keep_time(frame.at);
         match fast::peek(frame) {
             Some(peek) if peek.protocol == crate::flow::key::TCP => self.tcp_peeked(frame, &peek),
-            Some(_) | None => self.push_slowly(frame),
+            Some(peek) => {
+                if peek.src_port == names::DNS || peek.dst_port == names::DNS {
+                    let start = peek.payload_at as usize;
+                    let payload = frame.bytes.get(start..start + peek.payload_seen as usize).unwrap_or_default();
+                    let (from, to) = (
+                        SocketAddr::new(peek.src, peek.src_port),
+                        SocketAddr::new(peek.dst, peek.dst_port),
+                    );
+                    self.dns_datagram((frame.no, frame.at), from, to, payload);
+                }
+            }
+            None => self.push_slowly(frame),
         }
     }
 
@@ -146,7 +163,14 @@ impl Examiner {
         match &packet.body {
             Body::Tcp(segment) => self.tcp_decoded(packet, segment),
             Body::Icmp(message) => self.icmp(packet, message),
-            Body::Udp(_) | Body::Fragment(_) | Body::Other(_) => {}
+            Body::Udp(datagram) => {
+                if datagram.src_port == names::DNS || datagram.dst_port == names::DNS {
+                    let from = SocketAddr::new(packet.ip.src, datagram.src_port);
+                    let to = SocketAddr::new(packet.ip.dst, datagram.dst_port);
+                    self.dns_datagram((packet.no, packet.at), from, to, datagram.payload);
+                }
+            }
+            Body::Fragment(_) | Body::Other(_) => {}
         }
     }
 
@@ -158,6 +182,7 @@ impl Examiner {
         self.seal_everything();
         let attempts = self.state.gatherer.finish();
         self.judge(attempts);
+        self.judge_lookups();
         if self.state.evicted > 0 {
             self.shortfalls.push(format!(
                 "{} connections were judged early because more than {} were open at one time",
@@ -188,6 +213,21 @@ impl Examiner {
     /// Judges attempts to which nothing can be added any more.
     fn judge(&mut self, attempts: Vec<Attempt>) {
         for attempt in attempts {
+            for (t, _) in &attempt.connections {
+                let named = self
+                    .state
+                    .context
+                    .names
+                    .get(&t.server.ip())
+                    .map(String::as_str)
+                    .into_iter()
+                    .chain(t.sni());
+                for name in named {
+                    if self.state.rdp_names.used.len() < self.options.limits.lookups {
+                        self.state.rdp_names.used.insert((attempt.client, name.to_ascii_lowercase()));
+                    }
+                }
+            }
             let judgement = crate::diagnosis::judge(&attempt, &self.state.context);
             self.rows.push(assemble::row(&attempt, judgement, &self.state.context));
         }

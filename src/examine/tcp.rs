@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::attempt::Attempt;
 use crate::capture::{Frame, Span, Timestamp};
 use crate::examine::Examiner;
+use crate::examine::names::DNS;
 use crate::flow::key::TCP;
 use crate::flow::{Connection, FlowKey, Opening, Seen, Side, Slot, Stranger, Stub};
 use crate::packet::fast::{self, Peek};
@@ -49,6 +50,9 @@ impl Examiner {
             flags: peek.flags,
             payload: frame.bytes.get(start..start + peek.payload_seen as usize).unwrap_or_default(),
         };
+        if glance.from.port() == DNS || glance.to.port() == DNS {
+            self.dns_segment((frame.no, frame.at), glance.from, glance.to, glance.payload);
+        }
         if self.is_wanted(&glance) {
             let packet = fast::complete(frame, peek);
             if let Body::Tcp(segment) = &packet.body {

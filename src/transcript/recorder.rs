@@ -75,8 +75,8 @@ struct Layer {
     lost: PerSide<bool>,
     /// What this side speaks instead of RDP.
     foreign: PerSide<bool>,
-    /// Whether RDP (X.224, MCS) was spoken in clear here.
-    rdp: bool,
+    /// Whether MCS was spoken in clear here: fast-path PDUs may follow.
+    mcs: bool,
     tls: Option<Box<Tls>>,
 }
 
@@ -92,7 +92,7 @@ impl Layer {
                 server: midstream,
             },
             foreign: PerSide::default(),
-            rdp: false,
+            mcs: false,
             tls: None,
         }
     }
@@ -289,7 +289,6 @@ impl Layer {
         }
         match x224::parse(bytes) {
             Parsed::Done(tpdu, used) => {
-                self.rdp = true;
                 self.tpdu(side, &tpdu, first, last, moments);
                 Step::Used(used)
             }
@@ -305,7 +304,7 @@ impl Layer {
 
     /// Neither TLS nor X.224: fast-path PDUs of Standard RDP Security, a preamble, or another protocol.
     fn other(&mut self, side: Side, bytes: &[u8], first: Stamp, last: Stamp, moments: &mut Moments) -> Step {
-        if self.rdp {
+        if self.mcs {
             return match tpkt::unit(bytes) {
                 Parsed::Done(_, used) => {
                     self.say(side, first, last, What::FastPath(used), moments);
@@ -366,7 +365,10 @@ impl Layer {
             Tpdu::DisconnectRequest(request) => What::X224Disconnect(request.reason),
             Tpdu::Error(error) => What::X224Error(error.cause),
             Tpdu::Data(data) => match mcs::parse(data.payload) {
-                Ok(pdu) => mcs_says(&pdu),
+                Ok(pdu) => {
+                    self.mcs = true;
+                    mcs_says(&pdu)
+                }
                 Err(flaw) => What::Malformed("MCS", flaw),
             },
         };

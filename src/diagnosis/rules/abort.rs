@@ -3,9 +3,9 @@
 use crate::capture::Span;
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CERTIFICATE_UNTRUSTED, HANDSHAKE_TIMEOUT};
-use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Verdict};
+use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Verdict};
 use crate::flow::Side;
-use crate::transcript::Phase;
+use crate::transcript::{Phase, SealedKind};
 
 /// A pause that only a person makes: longer than any answer of a healthy host.
 const PERSON: Span = Span::secs(2);
@@ -51,7 +51,14 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         Some(pause) => format!("{summary} (after a pause of {})", human(pause)),
         None => summary,
     };
-    let verdict = Verdict::new(&ABORTED_BY_CLIENT, Confidence::Likely, act, summary, case.close_evidence()?);
+    // A client that dials again at once has left to try something else; that says less about this connection.
+    let redialled = case
+        .attempt
+        .connections
+        .iter()
+        .any(|(other, _)| other.started() > case.t.started());
+    let confidence = if redialled { Confidence::Possible } else { Confidence::Likely };
+    let verdict = Verdict::new(&ABORTED_BY_CLIENT, confidence, act, summary, case.close_evidence()?).because(goodbye(case));
     let verdict = match case.phase() {
         Phase::CredSsp | Phase::Mcs => verdict
             .or(&CERTIFICATE_UNTRUSTED, "clients that ask the user about the certificate close like this when the answer is no")
@@ -62,4 +69,18 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         _ => verdict.remedy("if the user saw an error here, note its code and time, and capture again: the network shows no fault"),
     };
     Some(Finding::new(verdict, EndedBy::Client, case.close.mechanism()))
+}
+
+/// The client's last sealed alert: clients that say no after the handshake say close_notify before they close.
+fn goodbye(case: &Case<'_>) -> Option<Evidence> {
+    let (moment, sealed) = case.t.sealed().rev().find(|(moment, sealed)| {
+        moment.side == Side::Client && matches!(sealed.kind, SealedKind::AlertStated | SealedKind::AlertBySize)
+    })?;
+    Some(case.moment(
+        moment,
+        format!(
+            "the client sends an encrypted alert ({} bytes): close_notify, or why it leaves",
+            sealed.length
+        ),
+    ))
 }

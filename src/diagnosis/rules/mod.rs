@@ -1,6 +1,7 @@
 //! The rules: one file per family of causes, one table in the order in which they are asked.
 
 mod abort;
+pub mod dns;
 mod incomplete;
 mod negotiation;
 mod ordinary;

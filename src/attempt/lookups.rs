@@ -1,0 +1,304 @@
+//! Name lookups of clients: who asked for which name, and what came back. Bounded; the oldest leave first.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
+
+use crate::capture::{FrameNo, Span, Timestamp};
+use crate::protocol::dns::{Message, Question, RecordType, Role};
+
+/// Queries for one name that follow each other within this time are one lookup; resolvers of all systems give up within 15 s.
+const BURST: Span = Span::secs(15);
+/// How many queries and answers of one lookup are kept.
+const KEPT: usize = 24;
+
+/// One query.
+#[derive(Clone, Copy, Debug)]
+pub struct Query {
+    /// The frame.
+    pub no: FrameNo,
+    /// Its time.
+    pub at: Timestamp,
+    /// The type of record.
+    pub kind: RecordType,
+    /// Who was asked.
+    pub resolver: IpAddr,
+}
+
+/// One answer.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The frame.
+    pub no: FrameNo,
+    /// Its time.
+    pub at: Timestamp,
+    /// The type of record that had been asked for.
+    pub kind: RecordType,
+    /// Who answered.
+    pub resolver: IpAddr,
+    /// Response code.
+    pub rcode: u16,
+    /// The addresses in it.
+    pub addresses: Vec<IpAddr>,
+    /// Whether it says that the name exists and has no such record.
+    pub no_data: bool,
+    /// Whether it was cut and is to be asked for again over TCP.
+    pub truncated: bool,
+}
+
+/// What came of a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// An address.
+    Found,
+    /// The name does not exist, or has no address.
+    NotFound,
+    /// A resolver answered with an error.
+    Failed(u16),
+    /// Asked again and again, and no answer.
+    NoAnswer,
+    /// Too little was seen.
+    Unknown,
+}
+
+/// One client asks for the address of one name.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// The source that holds it.
+    pub source: u32,
+    /// Who asks.
+    pub client: IpAddr,
+    /// The name, in lower case.
+    pub name: String,
+    /// The queries for addresses.
+    pub queries: Vec<Query>,
+    /// The answers.
+    pub replies: Vec<Reply>,
+    /// The time of the last packet.
+    pub last: Timestamp,
+}
+
+impl Lookup {
+    /// The time of the first packet.
+    pub fn started(&self) -> Timestamp {
+        let query = self.queries.first().map(|query| query.at);
+        let reply = self.replies.first().map(|reply| reply.at);
+        query.into_iter().chain(reply).min().unwrap_or(self.last)
+    }
+
+    /// The first and the last frame.
+    pub fn frames(&self) -> (FrameNo, FrameNo) {
+        let all = || {
+            self.queries
+                .iter()
+                .map(|query| query.no)
+                .chain(self.replies.iter().map(|reply| reply.no))
+        };
+        (all().min().unwrap_or_default(), all().max().unwrap_or_default())
+    }
+
+    /// What came of it, given how long the capture goes on after it.
+    pub fn outcome(&self, watched_after: Span) -> Outcome {
+        if self.replies.iter().any(|reply| !reply.addresses.is_empty()) {
+            return Outcome::Found;
+        }
+        if self.replies.iter().any(|reply| reply.rcode == 3) {
+            return Outcome::NotFound;
+        }
+        let asked: HashSet<RecordType> = self.queries.iter().map(|query| query.kind).collect();
+        let empty: HashSet<RecordType> = self
+            .replies
+            .iter()
+            .filter(|reply| reply.no_data)
+            .map(|reply| reply.kind)
+            .collect();
+        if !empty.is_empty() && asked.is_subset(&empty) && empty.contains(&RecordType::A) {
+            return Outcome::NotFound;
+        }
+        if let Some(reply) = self.replies.iter().rev().find(|reply| reply.rcode != 0) {
+            return Outcome::Failed(reply.rcode);
+        }
+        if !self.replies.is_empty() {
+            return Outcome::Unknown;
+        }
+        let most = asked
+            .iter()
+            .map(|kind| self.queries.iter().filter(|query| query.kind == *kind).count())
+            .max()
+            .unwrap_or(0);
+        if most >= 2 || (most == 1 && watched_after >= Span::secs(5)) {
+            Outcome::NoAnswer
+        } else {
+            Outcome::Unknown
+        }
+    }
+}
+
+/// All lookups of a capture, as far as they are remembered.
+#[derive(Debug, Default)]
+pub struct Lookups {
+    /// Lookups by number of arrival; the first has the number `gone`.
+    all: VecDeque<Lookup>,
+    gone: u64,
+    open: HashMap<(IpAddr, String), u64>,
+    /// Lookups that had to leave.
+    pub forgotten: u64,
+}
+
+impl Lookups {
+    /// Takes a message in; returns the addresses that it gives to a name.
+    pub fn push(
+        &mut self,
+        source: u32,
+        (no, at): (FrameNo, Timestamp),
+        from: IpAddr,
+        to: IpAddr,
+        message: &Message,
+        most: usize,
+    ) -> Option<(String, Vec<IpAddr>)> {
+        let question = message.questions.first()?;
+        if !matches!(question.kind, RecordType::A | RecordType::AAAA | RecordType::ANY) || message.opcode != 0 {
+            return None;
+        }
+        let (client, resolver) = match message.role {
+            Role::Query => (from, to),
+            Role::Response => (to, from),
+        };
+        let lookup = self.lookup(source, client, question, message.role, at, most);
+        lookup.last = at;
+        match message.role {
+            Role::Query => {
+                if lookup.queries.len() < KEPT {
+                    lookup.queries.push(Query {
+                        no,
+                        at,
+                        kind: question.kind,
+                        resolver,
+                    });
+                }
+                None
+            }
+            Role::Response => {
+                let addresses: Vec<IpAddr> = message.addresses().collect();
+                if lookup.replies.len() < KEPT {
+                    lookup.replies.push(Reply {
+                        no,
+                        at,
+                        kind: question.kind,
+                        resolver,
+                        rcode: message.rcode,
+                        addresses: addresses.clone(),
+                        no_data: message.is_no_data(),
+                        truncated: message.truncated,
+                    });
+                }
+                Some((question.name.clone(), addresses))
+            }
+        }
+    }
+
+    fn lookup(
+        &mut self,
+        source: u32,
+        client: IpAddr,
+        question: &Question,
+        role: Role,
+        at: Timestamp,
+        most: usize,
+    ) -> &mut Lookup {
+        let name = question.name.as_str();
+        let key = (client, name.to_owned());
+        // A question that was answered with an address and is asked again is another lookup.
+        let asked_anew = |lookup: &Lookup| {
+            role == Role::Query
+                && lookup
+                    .replies
+                    .iter()
+                    .any(|reply| reply.kind == question.kind && !reply.addresses.is_empty())
+        };
+        let known = self
+            .open
+            .get(&key)
+            .and_then(|number| usize::try_from(number.checked_sub(self.gone)?).ok());
+        let place = match known.filter(|place| {
+            self.all
+                .get(*place)
+                .is_some_and(|lookup| at.since(lookup.last) <= BURST && !asked_anew(lookup))
+        }) {
+            Some(place) => place,
+            None => {
+                if self.all.len() >= most
+                    && let Some(old) = self.all.pop_front()
+                {
+                    self.gone += 1;
+                    self.forgotten += 1;
+                    let old_key = (old.client, old.name);
+                    if self.open.get(&old_key).is_some_and(|number| *number < self.gone) {
+                        self.open.remove(&old_key);
+                    }
+                }
+                self.open.insert(key, self.gone + self.all.len() as u64);
+                self.all.push_back(Lookup {
+                    source,
+                    client,
+                    name: name.to_owned(),
+                    queries: Vec::new(),
+                    replies: Vec::new(),
+                    last: at,
+                });
+                self.all.len() - 1
+            }
+        };
+        &mut self.all[place]
+    }
+
+    /// All lookups, in order of appearance.
+    pub fn iter(&self) -> impl Iterator<Item = &Lookup> {
+        self.all.iter()
+    }
+}
+
+/// What ties a failed lookup to Remote Desktop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Tie {
+    /// It lies in the domain of a host to which this client uses RDP, and nothing else followed it.
+    SameDomain,
+    /// RDP was used under this name before or after, or it was given on the command line.
+    SameName,
+}
+
+/// What is known of the RDP of a capture, to tie lookups to it.
+#[derive(Clone, Debug, Default)]
+pub struct RdpNames {
+    /// Names that were given on the command line, in lower case.
+    pub given: HashSet<String>,
+    /// Clients with the names of the hosts to which they use RDP, in lower case.
+    pub used: HashSet<(IpAddr, String)>,
+}
+
+impl RdpNames {
+    /// Whether and how this lookup belongs to RDP.
+    pub fn tie(&self, lookup: &Lookup, all: &Lookups) -> Option<Tie> {
+        let name = lookup.name.as_str();
+        if self.given.contains(name) || self.used.iter().any(|(_, used)| used == name) {
+            return Some(Tie::SameName);
+        }
+        // A search suffix on a name that is found is how resolvers work, and service records and proxies are asked for all the time.
+        let (first, domain) = name.split_once('.')?;
+        if first.starts_with('_') || matches!(first, "wpad" | "isatap") {
+            return None;
+        }
+        let near = |other: &Lookup| other.client == lookup.client && other.last.since(lookup.started()).0.abs() <= BURST.0;
+        let found_otherwise = all
+            .iter()
+            .filter(|other| near(other) && other.name != lookup.name)
+            .any(|other| {
+                let same_host = other.name.split('.').next() == Some(first);
+                same_host && other.outcome(Span::default()) == Outcome::Found
+            });
+        let in_domain = self
+            .used
+            .iter()
+            .any(|(client, used)| *client == lookup.client && used.split_once('.').is_some_and(|(_, d)| d == domain));
+        (in_domain && !found_otherwise).then_some(Tie::SameDomain)
+    }
+}
