@@ -121,9 +121,7 @@ fn quality(report: &Report) -> Block {
 fn facts(report: &Report, view: &View, connection: &Connection, verdict: &Verdict) -> Block {
     let began = date_time(connection.started, &view.zone);
     let mut place = words::frames(connection);
-    if let Some(source) = report.sources.get(connection.source as usize) {
-        place.push_str(&format!(" of {}", words::source_name(&source.summary)));
-    }
+    place.push_str(&format!(" of {}", words::source(report, connection.source)));
     let rows = [
         ("Who must act", words::act(verdict.act).to_owned()),
         ("Confidence", words::confidence(verdict.confidence).to_owned()),
@@ -224,12 +222,12 @@ fn others(report: &Report, view: &View, out: &mut dyn Write) -> io::Result<()> {
 
 fn sources(report: &Report, view: &View, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "\n**Looked at by rdpwhy {}**\n", env!("CARGO_PKG_VERSION"))?;
-    for source in &report.sources {
+    for (number, source) in (0..).zip(&report.sources) {
         let summary = &source.summary;
         write!(
             out,
             "- {}: {}, {}",
-            code(&words::source_name(summary)),
+            code(&words::source(report, number)),
             summary.format,
             words::count(summary.packets, "packet")
         )?;

@@ -292,12 +292,14 @@ pub enum Outcome {
 impl Report {
     /// The connection with this number.
     pub fn connection(&self, id: u32) -> Option<&Connection> {
-        self.connections.iter().find(|connection| connection.id == id)
+        let by_place = self.connections.get((id as usize).wrapping_sub(1)).filter(|one| one.id == id);
+        by_place.or_else(|| self.connections.iter().find(|one| one.id == id))
     }
 
     /// The attempt with this number.
     pub fn attempt(&self, id: u32) -> Option<&Attempt> {
-        self.attempts.iter().find(|attempt| attempt.id == id)
+        let by_place = self.attempts.get((id as usize).wrapping_sub(1)).filter(|one| one.id == id);
+        by_place.or_else(|| self.attempts.iter().find(|one| one.id == id))
     }
 
     /// Seconds from the first packet of `source` to `at`, as Wireshark's time column counts.

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use crate::capture::SourceSummary;
 use crate::diagnosis::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::report::model::{Attempt, Connection, Report};
 use crate::transcript::{Phase, Role, Transport, Vantage};
@@ -158,12 +157,16 @@ pub(super) fn headline(report: &Report) -> Option<(&Attempt, &Connection, &Verdi
     }
 }
 
-/// A source by the last part of its path.
-pub(super) fn source_name(summary: &SourceSummary) -> String {
-    match summary.path.file_name() {
-        Some(name) => name.to_string_lossy().into_owned(),
-        None if summary.path.as_os_str() == "-" => "standard input".to_owned(),
-        None => summary.path.to_string_lossy().into_owned(),
+/// A source of `report`: by the last part of its path where it is the only one, by its whole path among others.
+pub(super) fn source(report: &Report, number: u32) -> String {
+    let Some(source) = report.sources.get(number as usize) else {
+        return "an unknown capture".to_owned();
+    };
+    let path = &source.summary.path;
+    match path.file_name() {
+        _ if path.as_os_str() == "-" => "standard input".to_owned(),
+        Some(name) if report.sources.len() == 1 => name.to_string_lossy().into_owned(),
+        _ => path.to_string_lossy().into_owned(),
     }
 }
 

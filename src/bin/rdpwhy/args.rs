@@ -9,18 +9,23 @@ use rdpwhy::report::{FORMATS, Format};
 
 use crate::when::Moment;
 
-const EXIT_CODES: &str = "\
-Exit status:
-  0  every attempt healthy
+/// What the exit status says.
+pub const EXIT_CODES: &str = "  0  every attempt healthy
   1  at least one failure diagnosed (a failed UDP side channel included)
   2  usage or input error: nothing could be looked at
   3  nothing to judge: no RDP in it, or too little of it
+";
 
-Examples:
-  rdpwhy trace.pcapng
+/// Ways to use it.
+pub const EXAMPLES: &str = "  rdpwhy trace.pcapng
   rdpwhy --host rds01.contoso.com --since 10:50 captures/
   tcpdump -w - port 3389 | rdpwhy -
-  rdpwhy explain 0x904 0x7";
+  rdpwhy explain 0x904 0x7
+";
+
+fn after_help() -> String {
+    format!("Exit status:\n{EXIT_CODES}\nExamples:\n{EXAMPLES}")
+}
 
 /// Says why a Remote Desktop connection failed: reads packet captures, names the cause, who ended the connection, the frames
 /// that prove it, and what to do.
@@ -29,7 +34,7 @@ Examples:
     name = "rdpwhy",
     version,
     about,
-    after_help = EXIT_CODES,
+    after_help = after_help(),
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
@@ -67,7 +72,7 @@ pub enum Command {
 
 /// How to look at captures and what to print.
 #[derive(Args, Debug)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = after_help())]
 pub struct TriageArgs {
     /// Captures, directories of captures, or - for standard input
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]

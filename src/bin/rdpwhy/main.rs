@@ -14,6 +14,7 @@ use args::{Cli, Command, ExplainArgs};
 
 mod args;
 mod explain;
+mod man;
 mod output;
 mod progress;
 mod triage;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Cli::command(), env!("CARGO_BIN_NAME"), &mut script);
             done(output::to_stdout(false, |out| out.write_all(&script)))
         }
-        Some(Command::Man) => done(output::to_stdout(false, |out| man(out))),
+        Some(Command::Man) => done(output::to_stdout(false, man::page)),
     };
     done.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));
@@ -99,9 +100,4 @@ fn causes(page: &mut Page<'_>) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The manual page of the program, then one for each subcommand.
-fn man(out: &mut dyn Write) -> io::Result<()> {
-    clap_mangen::Man::new(Cli::command()).render(out)
 }

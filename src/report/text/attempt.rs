@@ -60,9 +60,7 @@ fn facts(page: &mut Page<'_>, report: &Report, view: &View, told: (&Attempt, &Co
     let began = date_time(connection.started, &view.zone);
     page.field("Began", &format!("{began}, lasted {}", duration(connection.duration)))?;
     let mut place = words::frames(connection);
-    if let Some(source) = report.sources.get(connection.source as usize) {
-        place.push_str(&format!(" of {}", words::source_name(&source.summary)));
-    }
+    place.push_str(&format!(" of {}", words::source(report, connection.source)));
     if report.attempts.len() > 1 {
         place.push_str(&format!(" (attempt {} of {})", attempt.id, report.attempts.len()));
     }
@@ -152,9 +150,9 @@ fn evidence(page: &mut Page<'_>, report: &Report, connection: &Connection, verdi
             Leans::For => ("  + ", BOLD),
             Leans::Against => ("  - ", CARE),
         };
-        let elsewhere = match report.sources.get(one.source as usize) {
-            Some(source) if one.source != connection.source => format!(" (in {})", words::source_name(&source.summary)),
-            _ => String::new(),
+        let elsewhere = match one.source == connection.source {
+            true => String::new(),
+            false => format!(" (in {})", words::source(report, one.source)),
         };
         let place = place(Some(one.frame), one.at.since(connection.started));
         page.row(&[sign, (&place, DIM)], (&format!("{}{elsewhere}", one.text), PLAIN))?;

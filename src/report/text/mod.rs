@@ -1,18 +1,17 @@
 //! A report in, a page for people out: the verdict first, then what proves it, then everything else, in 80 columns.
 
-use std::cmp::Reverse;
 use std::io::{self, Write};
 
-use crate::diagnosis::Verdict;
-use crate::report::clock::{date, date_time, duration, time_of_day};
-use crate::report::model::{Attempt, Quantiles, Report, SourceReport};
+use crate::report::clock::{date_time, duration};
+use crate::report::model::{Quantiles, Report};
 use crate::report::page::{self, CARE, DIM, PLAIN, Page};
 use crate::report::{Detail, View, words};
 
 mod attempt;
+mod others;
 
-/// So many different failures are shown in full; `--all` shows every one.
-const IN_FULL: usize = 5;
+/// So many captures are named where none of them has shortfalls; `--all` names every one.
+const CAPTURES: usize = 20;
 
 /// Writes the report.
 ///
@@ -30,7 +29,7 @@ pub fn render(report: &Report, view: &View, out: &mut dyn Write) -> io::Result<(
     if let Some(told) = headline {
         attempt::body(page, report, view, told)?;
     }
-    other_attempts(page, report, view)?;
+    others::attempts(page, report, view)?;
     times(page, report)?;
     if !report.notes.is_empty() {
         page.title("Beside Remote Desktop")?;
@@ -43,7 +42,27 @@ pub fn render(report: &Report, view: &View, out: &mut dyn Write) -> io::Result<(
         }
     }
     page.title(concat!("Looked at by rdpwhy ", env!("CARGO_PKG_VERSION")))?;
-    report.sources.iter().try_for_each(|one| source(page, view, one))
+    sources(page, report, view)
+}
+
+fn sources(page: &mut Page<'_>, report: &Report, view: &View) -> io::Result<()> {
+    let mut quiet = 0_usize;
+    for (number, one) in (0..).zip(&report.sources) {
+        let has_news = !one.summary.shortfalls.is_empty() || one.sha256.is_some();
+        if view.all || has_news || number < CAPTURES as u32 {
+            source(page, report, view, number)?;
+        } else {
+            quiet += 1;
+        }
+    }
+    if quiet > 0 {
+        let text = format!(
+            "and {} that were read to the end (--all names them)",
+            words::count(quiet as u64, "more capture")
+        );
+        page.row(&[("  ", PLAIN)], (&text, DIM))?;
+    }
+    Ok(())
 }
 
 fn quality(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
@@ -56,113 +75,12 @@ fn quality(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
         if let Some(frame) = note.frame {
             text.push_str(&format!(" (frame {frame})"));
         }
-        if let (true, Some(source)) = (report.sources.len() > 1, report.sources.get(note.source as usize)) {
-            text = format!("{}: {text}", words::source_name(&source.summary));
+        if report.sources.len() > 1 {
+            text = format!("{}: {text}", words::source(report, note.source));
         }
         page.row(&[("  ! ", CARE)], (&text, PLAIN))?;
         if let Some(better) = &note.better {
             page.row(&[("    Better: ", DIM)], (better, PLAIN))?;
-        }
-    }
-    Ok(())
-}
-
-/// The attempts beside the headline's: failures in rank, each different one in full, then those that were not judged, then the
-/// healthy ones.
-fn other_attempts(page: &mut Page<'_>, report: &Report, view: &View) -> io::Result<()> {
-    let mut rest: Vec<&Attempt> = report
-        .attempts
-        .iter()
-        .filter(|one| Some(one.id) != report.overall.attempt)
-        .collect();
-    rest.sort_by_key(|one| (rank(&one.verdict), Reverse(one.verdict.confidence), one.started));
-    let mut told: Vec<&Attempt> = words::headline(report).map(|(attempt, _, _)| attempt).into_iter().collect();
-    let (mut again, mut more, mut undecided, mut healthy) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for one in rest {
-        let Some(connection) = report.connection(one.decisive) else {
-            continue;
-        };
-        let rank = rank(&one.verdict);
-        let repeated = told.iter().any(|other| same_failure(one, other));
-        if view.all || (rank == Rank::Failed && !repeated && told.len() < IN_FULL) {
-            page.rule(&format!("attempt {} of {}", one.id, report.attempts.len()))?;
-            page.verdict(one.verdict.cause.slug, attempt::style(&one.verdict), &one.verdict.summary)?;
-            attempt::body(page, report, view, (one, connection, &one.verdict))?;
-            told.push(one);
-            continue;
-        }
-        match rank {
-            Rank::Failed if repeated => again.push(one),
-            Rank::Failed => more.push(one),
-            Rank::Undecided => undecided.push(one),
-            Rank::Healthy => healthy.push(one),
-        }
-    }
-    for (title, told, attempts) in [
-        ("The same failure again (--all shows these in full)", Told::Already, again),
-        ("More failed attempts (--all shows these in full)", Told::Summary, more),
-        ("Not judged", Told::Summary, undecided),
-        ("Healthy attempts", Told::Already, healthy),
-    ] {
-        list(page, report, view, title, told, &attempts)?;
-    }
-    Ok(())
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Failed,
-    Undecided,
-    Healthy,
-}
-
-fn rank(verdict: &Verdict) -> Rank {
-    match verdict.cause.slug {
-        _ if verdict.healthy() => Rank::Healthy,
-        "capture_incomplete" | "no_rdp" => Rank::Undecided,
-        _ => Rank::Failed,
-    }
-}
-
-fn same_failure(one: &Attempt, other: &Attempt) -> bool {
-    one.verdict.cause == other.verdict.cause && one.client == other.client && one.server == other.server
-}
-
-/// Whether the summary of an attempt in a list says anything new.
-#[derive(Clone, Copy)]
-enum Told {
-    /// It is that of an attempt above, or the ordinary one.
-    Already,
-    /// It is to be told.
-    Summary,
-}
-
-fn list(page: &mut Page<'_>, report: &Report, view: &View, title: &str, told: Told, attempts: &[&Attempt]) -> io::Result<()> {
-    if attempts.is_empty() {
-        return Ok(());
-    }
-    page.title(title)?;
-    for one in attempts {
-        let Some(connection) = report.connection(one.decisive) else {
-            continue;
-        };
-        let lead = format!("{:>5}  {}  ", one.id, time_of_day(one.started, &view.zone));
-        let slug = one.verdict.cause.slug;
-        page.row(&[(&lead, DIM), (slug, attempt::style(&one.verdict))], ("", PLAIN))?;
-        let indent = " ".repeat(lead.len());
-        let what = format!(
-            "{} to {}, {}",
-            one.client,
-            words::server(connection),
-            words::frames(connection)
-        );
-        let text = match told {
-            Told::Already => format!("{what}, {}", duration(one.ended.since(one.started))),
-            Told::Summary => format!("{what}: {}", one.verdict.summary),
-        };
-        page.row(&[(&indent, PLAIN)], (&text, PLAIN))?;
-        for note in &one.side_findings {
-            page.row(&[(&indent, PLAIN)], (&note.text, CARE))?;
         }
     }
     Ok(())
@@ -200,25 +118,26 @@ fn times(page: &mut Page<'_>, report: &Report) -> io::Result<()> {
     Ok(())
 }
 
-fn source(page: &mut Page<'_>, view: &View, source: &SourceReport) -> io::Result<()> {
+fn source(page: &mut Page<'_>, report: &Report, view: &View, number: u32) -> io::Result<()> {
+    let Some(source) = report.sources.get(number as usize) else {
+        return Ok(());
+    };
     let summary = &source.summary;
-    let what = format!(
-        "{}: {}, {}, {}",
-        words::source_name(summary),
+    page.row(&[("  ", PLAIN)], (&words::source(report, number), PLAIN))?;
+    let mut what = format!(
+        "{}, {}, {}",
         summary.format,
         words::count(summary.packets, "packet"),
         words::bytes(summary.bytes)
     );
-    page.row(&[("  ", PLAIN)], (&what, PLAIN))?;
     if let (Some(first), Some(last)) = (summary.first, summary.last) {
-        let end = if date(first, &view.zone) == date(last, &view.zone) {
-            time_of_day(last, &view.zone)
-        } else {
-            date_time(last, &view.zone)
-        };
-        let text = format!("{} to {end} ({})", date_time(first, &view.zone), duration(last.since(first)));
-        page.row(&[("    ", PLAIN)], (&text, DIM))?;
+        what.push_str(&format!(
+            ", {} from {}",
+            duration(last.since(first)),
+            date_time(first, &view.zone)
+        ));
     }
+    page.row(&[("    ", PLAIN)], (&what, DIM))?;
     if let Some(sha256) = &source.sha256 {
         page.row(&[("    sha256 ", DIM)], (sha256, PLAIN))?;
     }
