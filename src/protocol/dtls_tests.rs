@@ -8,10 +8,14 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::Sender;
 use crate::protocol::bytes::hex;
 use crate::protocol::tls::alert::Alert;
 use crate::protocol::tls::certificate::Certificate;
+use crate::protocol::tls::decrypt::{Decryptor, WhyNot};
 use crate::protocol::tls::handshake::Handshake;
+use crate::protocol::tls::hello::{ClientHello, ServerHello};
+use crate::protocol::tls::keylog::KeyLog;
 
 #[test]
 fn a_hello_verify_request_is_read() {
@@ -167,7 +171,13 @@ fn a_unified_header_is_read() {
 
 /// OpenSSL's client and server, with a path MTU so small that the certificate comes in pieces.
 #[test]
-fn a_handshake_of_openssl_is_followed() {
+fn handshakes_of_openssl_are_followed() {
+    for cipher in ["ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-SHA"] {
+        follow_openssl(cipher);
+    }
+}
+
+fn follow_openssl(cipher: &str) {
     let dir = tempfile::tempdir().unwrap();
     let run = || {
         let mut command = Command::new("openssl");
@@ -208,7 +218,18 @@ fn a_handshake_of_openssl_is_followed() {
     back.connect(&accept).unwrap();
     let between = front.local_addr().unwrap().to_string();
     let mut client = run()
-        .args(["s_client", "-dtls1_2", "-mtu", "300", "-connect", &between])
+        .args([
+            "s_client",
+            "-dtls1_2",
+            "-mtu",
+            "300",
+            "-cipher",
+            cipher,
+            "-keylogfile",
+            "keys.log",
+            "-connect",
+            &between,
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
@@ -216,6 +237,8 @@ fn a_handshake_of_openssl_is_followed() {
 
     let mut said: [Vec<(u16, HandshakeType)>; 2] = Default::default();
     let mut buffers: [DtlsHandshakeBuffer; 2] = Default::default();
+    let mut hidden = Vec::new();
+    let (mut client_hello, mut server_hello) = (ClientHello::default(), ServerHello::default());
     let mut pieces = 0;
     let mut sealed = [false; 2];
     let mut chunk = [0; 2048];
@@ -243,7 +266,10 @@ fn a_handshake_of_openssl_is_followed() {
         };
         let side = usize::from(!from_client);
         for record in datagram(&chunk[..count]).expect("DTLS") {
-            sealed[side] |= record.is_sealed();
+            if record.is_sealed() {
+                sealed[side] = true;
+                hidden.push((from_client, record.header, record.sequence, record.fragment.to_vec()));
+            }
             if record.is_sealed() || record.header.content_type != ContentType::HANDSHAKE {
                 continue;
             }
@@ -254,6 +280,11 @@ fn a_handshake_of_openssl_is_followed() {
                     if let Handshake::Certificate(chain) = &read {
                         assert!(Certificate::parse(&chain[0]).unwrap().matches_name("lab"));
                     }
+                    match read {
+                        Handshake::ClientHello(hello) => client_hello = *hello,
+                        Handshake::ServerHello(hello) => server_hello = *hello,
+                        _ => {}
+                    }
                     said[side].push((fragment.message_seq, message.kind));
                 }
             }
@@ -262,6 +293,30 @@ fn a_handshake_of_openssl_is_followed() {
     for child in [&mut client, &mut server] {
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+    let mut log = KeyLog::default();
+    log.add(&std::fs::read(dir.path().join("keys.log")).unwrap());
+    let mut decryptor = Decryptor::new(&client_hello, &server_hello, &log).unwrap();
+    // Both ends' Finished; the last first, as no order is needed.
+    assert!(hidden.len() >= 2);
+    for (from_client, header, sequence, fragment) in hidden.iter().rev() {
+        let sender = if *from_client { Sender::Client } else { Sender::Server };
+        let record = DtlsRecord {
+            header: *header,
+            epoch: 1,
+            sequence: *sequence,
+            fragment,
+        };
+        let plain = decryptor.datagram_record(sender, &record).unwrap();
+        assert!(plain.sealed);
+        if plain.content_type == ContentType::HANDSHAKE {
+            assert_eq!(handshake_fragments(&plain.bytes).unwrap()[0].kind, HandshakeType::FINISHED);
+        }
+        let wrong = DtlsRecord {
+            sequence: sequence + 1,
+            ..record
+        };
+        assert_eq!(decryptor.datagram_record(sender, &wrong), Err(WhyNot::NotAuthentic));
     }
     let kinds = |said: &[(u16, HandshakeType)]| said.iter().map(|(seq, kind)| (*seq, kind.0)).collect::<Vec<_>>();
     assert_eq!(kinds(&said[0]), [(0, 1), (1, 1), (2, 16)]);

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::protocol::Sender;
+use crate::protocol::dtls::DtlsRecord;
 use crate::protocol::tls::handshake::{HandshakeBuffer, HandshakeType};
 use crate::protocol::tls::hello::{ClientHello, ServerHello};
 use crate::protocol::tls::key_schedule::{expand_label, key_block};
@@ -140,7 +141,7 @@ impl Decryptor {
     ///
     /// # Errors
     /// When the log has no secrets for it, or its protection is none of AES-CBC, AES-GCM and ChaCha20-Poly1305 under TLS
-    /// 1.0 to 1.3.
+    /// 1.0 to 1.3 or DTLS 1.0 to 1.2.
     pub fn new(client: &ClientHello, server: &ServerHello, log: &KeyLog) -> Result<Self, WhyNoKeys> {
         let version = server.version();
         if server.hello_retry_request {
@@ -151,8 +152,15 @@ impl Decryptor {
         if secrets.is_none() && by_session().is_none() {
             return Err(WhyNoKeys::NotInLog);
         }
-        if !(Version::TLS10..=Version::TLS13).contains(&version) {
-            return Err(WhyNoKeys::Version(version));
+        let stated = version;
+        let version = version.stream_equivalent();
+        let derived = Version::TLS10..=if stated.is_datagram() {
+            Version::TLS12
+        } else {
+            Version::TLS13
+        };
+        if !derived.contains(&version) {
+            return Err(WhyNoKeys::Version(stated));
         }
         if server.compression_method != 0 {
             return Err(WhyNoKeys::Compressed(server.compression_method));
@@ -258,6 +266,42 @@ impl Decryptor {
             });
         }
         direction.open(header, fragment)
+    }
+
+    /// Opens a record of a DTLS connection, in any order: it states its own number.
+    ///
+    /// # Errors
+    /// When the record is sealed and does not open.
+    pub fn datagram_record(&mut self, sender: Sender, record: &DtlsRecord<'_>) -> Result<Plain, WhyNot> {
+        let content_type = record.header.content_type;
+        if !record.is_sealed() {
+            return Ok(Plain {
+                content_type,
+                bytes: record.fragment.to_vec(),
+                sealed: false,
+            });
+        }
+        if record.epoch > 1 {
+            return Err(WhyNot::Renegotiated);
+        }
+        let direction = match sender {
+            Sender::Client => self.client.as_mut(),
+            Sender::Server => self.server.as_mut(),
+        };
+        let direction = direction.ok_or(WhyNot::NoSecret)?;
+        let number = u64::from(record.epoch) << 48 | record.sequence;
+        match direction.keys.open(number, record.header, record.fragment) {
+            Some(bytes) => {
+                direction.opened += 1;
+                Ok(Plain {
+                    content_type,
+                    bytes,
+                    sealed: true,
+                })
+            }
+            None if direction.opened == 0 => Err(WhyNot::KeysDoNotFit),
+            None => Err(WhyNot::NotAuthentic),
+        }
     }
 
     /// Announces that about `bytes` bytes of records of this direction are missing before the next one.

@@ -1,25 +1,11 @@
 //! Tests of decryption on real connections: of OpenSSL with itself, and of Windows where the shared captures are at hand.
 
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::OnceLock;
-use std::thread;
-
 use super::*;
 use crate::protocol::Parsed;
 use crate::protocol::tls::handshake::Handshake;
+use crate::protocol::tls::peers::{Connection, has_openssl, openssl, openssl_with, windows_capture};
 use crate::protocol::tls::record::{HEADER_LEN, record};
 use crate::protocol::tls::size;
-
-/// The bytes of one connection, per direction, and the key log.
-#[derive(Default)]
-struct Connection {
-    client: Vec<u8>,
-    server: Vec<u8>,
-    key_log: Vec<u8>,
-}
 
 fn records(stream: &[u8]) -> Vec<(RecordHeader, &[u8])> {
     let mut found = Vec::new();
@@ -32,22 +18,25 @@ fn records(stream: &[u8]) -> Vec<(RecordHeader, &[u8])> {
 }
 
 fn hellos(connection: &Connection) -> (ClientHello, ServerHello) {
-    let read = |stream: &[u8]| {
+    let messages = |stream: &[u8]| -> Vec<Handshake> {
         let mut buffer = HandshakeBuffer::default();
-        let mut found = Vec::new();
-        for (header, fragment) in records(stream)
+        let handshake = records(stream)
             .into_iter()
-            .take_while(|(header, _)| header.content_type.0 == 22)
-        {
-            assert_eq!(header.content_type, ContentType::HANDSHAKE);
-            found.extend(buffer.push(fragment));
-        }
-        found.into_iter().next().map(|message| Handshake::parse(&message, None))
+            .filter(|(header, _)| header.content_type == ContentType::HANDSHAKE);
+        let raw: Vec<_> = handshake.flat_map(|(_, fragment)| buffer.push(fragment)).collect();
+        raw.iter()
+            .filter_map(|message| Handshake::parse(message, None).ok())
+            .collect()
     };
-    match (read(&connection.client), read(&connection.server)) {
-        (Some(Ok(Handshake::ClientHello(client))), Some(Ok(Handshake::ServerHello(server)))) => (*client, *server),
-        other => panic!("no hellos: {other:?}"),
-    }
+    let client = messages(&connection.client).into_iter().find_map(|message| match message {
+        Handshake::ClientHello(hello) => Some(*hello),
+        _ => None,
+    });
+    let server = messages(&connection.server).into_iter().find_map(|message| match message {
+        Handshake::ServerHello(hello) if !hello.hello_retry_request => Some(*hello),
+        _ => None,
+    });
+    (client.expect("a ClientHello"), server.expect("a ServerHello"))
 }
 
 fn decryptor(connection: &Connection) -> Result<Decryptor, WhyNoKeys> {
@@ -88,157 +77,6 @@ fn application_data(plains: &[Plain]) -> String {
         .iter()
         .filter(|plain| plain.sealed && plain.content_type == ContentType::APPLICATION_DATA);
     data.map(|plain| String::from_utf8_lossy(&plain.bytes).into_owned()).collect()
-}
-
-/// The server's key and certificate, made once.
-static CERTIFICATE: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
-
-/// A child that does not outlive the test.
-struct Killed(Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        // Both fail only where it has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Reads until `pattern` has come by and returns everything read.
-fn read_until(from: &mut impl Read, pattern: &str) -> String {
-    let mut text = Vec::new();
-    let mut byte = [0];
-    while !String::from_utf8_lossy(&text).contains(pattern) {
-        match from.read(&mut byte) {
-            Ok(1) => text.push(byte[0]),
-            _ => panic!("ended before {pattern:?}: {}", String::from_utf8_lossy(&text)),
-        }
-    }
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-fn copy(mut from: TcpStream, mut to: TcpStream) -> Vec<u8> {
-    let mut all = Vec::new();
-    let mut chunk = [0; 4096];
-    while let Ok(count @ 1..) = from.read(&mut chunk) {
-        all.extend_from_slice(&chunk[..count]);
-        if to.write_all(&chunk[..count]).is_err() {
-            break;
-        }
-    }
-    // The other side may have closed already.
-    let _ = to.shutdown(std::net::Shutdown::Write);
-    all
-}
-
-/// Writes a line at once, so that the reader does not see it in parts.
-fn say(to: &mut ChildStdin, line: &str) {
-    to.write_all(format!("{line}\n").as_bytes()).expect("the peer listens");
-}
-
-fn has_openssl() -> bool {
-    let found = Command::new("openssl")
-        .arg("version")
-        .stdout(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !found {
-        eprintln!("skipped: openssl is not installed");
-    }
-    found
-}
-
-/// Has OpenSSL's server, which sends every line back reversed, talk to OpenSSL's client.
-fn openssl(options: &[&str], encrypt_then_mac: bool, key_update: bool) -> Connection {
-    let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str| dir.path().join(name);
-    let config = if encrypt_then_mac { "" } else { "Options = -EncryptThenMac\n" };
-    let config = format!(
-        "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = tls\n[tls]\nCipherString = ALL:@SECLEVEL=0\nMinProtocol = TLSv1\n{config}[req]\ndistinguished_name = dn\n[dn]\n"
-    );
-    std::fs::write(file("openssl.cnf"), config).unwrap();
-    let run = || {
-        let mut command = Command::new("openssl");
-        command.env("OPENSSL_CONF", file("openssl.cnf")).current_dir(dir.path());
-        command
-    };
-    let (key, certificate) = CERTIFICATE.get_or_init(|| {
-        let request = [
-            "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=lab", "-keyout", "key.pem", "-out", "cert.pem",
-        ];
-        let made = run().args(request).stderr(Stdio::null()).status();
-        assert!(made.unwrap().success());
-        (
-            std::fs::read(file("key.pem")).unwrap(),
-            std::fs::read(file("cert.pem")).unwrap(),
-        )
-    });
-    std::fs::write(file("key.pem"), key).unwrap();
-    std::fs::write(file("cert.pem"), certificate).unwrap();
-
-    let mut server = run();
-    server
-        .args([
-            "s_server",
-            "-rev",
-            "-accept",
-            "127.0.0.1:0",
-            "-cert",
-            "cert.pem",
-            "-key",
-            "key.pem",
-        ])
-        .args(options);
-    let mut server = Killed(server.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
-    let mut server_says = server.0.stdout.take().unwrap();
-    read_until(&mut server_says, "ACCEPT ");
-    let line = read_until(&mut server_says, "\n");
-    let port: u16 = line.trim().rsplit(':').next().unwrap().parse().unwrap();
-
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let between = listener.local_addr().unwrap();
-    let proxy = thread::spawn(move || {
-        let (client, _) = listener.accept().unwrap();
-        let server = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-        let (client_too, server_too) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-        let back = thread::spawn(move || copy(server_too, client_too));
-        let client = copy(client, server);
-        (client, back.join().unwrap())
-    });
-
-    let mut client = run();
-    client
-        .args(["s_client", "-connect", &between.to_string(), "-keylogfile", "keys.log"])
-        .args(options);
-    let mut client = Killed(
-        client
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap(),
-    );
-    let mut input = client.0.stdin.take().unwrap();
-    let mut output = client.0.stdout.take().unwrap();
-    let mut errors = client.0.stderr.take().unwrap();
-    say(&mut input, "first line");
-    read_until(&mut output, "enil tsrif\n");
-    if key_update {
-        say(&mut input, "K");
-        read_until(&mut errors, "KEYUPDATE");
-    }
-    let long = "x".repeat(3000);
-    say(&mut input, &format!("second {long}"));
-    read_until(&mut output, "x dnoces\n");
-    say(&mut input, "Q");
-    drop(input);
-    client.0.wait().unwrap();
-    let (client, server) = proxy.join().unwrap();
-    Connection {
-        client,
-        server,
-        key_log: std::fs::read(file("keys.log")).unwrap(),
-    }
 }
 
 /// Every protection that Windows, FreeRDP and xrdp agree on, against OpenSSL.
@@ -368,6 +206,34 @@ fn connections_of_openssl_are_opened() {
 }
 
 #[test]
+fn a_second_hello_changes_nothing() {
+    if !has_openssl() {
+        return;
+    }
+    let connection = openssl_with(
+        &["-tls1_3", "-groups", "X25519:P-384"],
+        &["-tls1_3", "-groups", "P-384"],
+        false,
+        false,
+    );
+    let Parsed::Done(first, _) = record(&connection.server) else {
+        panic!("a record")
+    };
+    let retry = HandshakeBuffer::default().push(first.fragment);
+    let Ok(Handshake::ServerHello(retry)) = Handshake::parse(&retry[0], None) else {
+        panic!("a ServerHello")
+    };
+    assert!(retry.hello_retry_request);
+    assert_eq!(retry.group, Some(24));
+    let (client, _) = hellos(&connection);
+    assert_eq!(
+        Decryptor::new(&client, &retry, &KeyLog::default()).err(),
+        Some(WhyNoKeys::RetryRequested)
+    );
+    assert!(application_data(&open_all(&connection).0).starts_with("first line\n"));
+}
+
+#[test]
 fn keys_of_another_connection_are_said_not_to_fit() {
     if !has_openssl() {
         return;
@@ -461,72 +327,6 @@ fn missing_and_damaged_records_do_not_end_the_reading() {
             "{options:?}"
         );
     }
-}
-
-/// Reads a pcapng file of Ethernet frames with IPv4 and TCP: the key logs in it, and the payloads per direction of the
-/// first stream that has a client hello, put in order by sequence number.
-fn windows_capture(name: &str) -> Option<Connection> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus").join(name);
-    let Ok(bytes) = std::fs::read(&path) else {
-        eprintln!("skipped: ../shared/corpus/{name} is absent");
-        return None;
-    };
-    let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-    let u16_be = |frame: &[u8], at: usize| usize::from(u16::from_be_bytes([frame[at], frame[at + 1]]));
-    let mut connection = Connection::default();
-    let mut segments: Vec<((usize, usize), u32, Vec<u8>)> = Vec::new();
-    let mut at = 0;
-    while at + 12 <= bytes.len() {
-        let (kind, length) = (u32_at(at), u32_at(at + 4));
-        if kind == 10 {
-            let count = u32_at(at + 12);
-            connection.key_log.extend_from_slice(&bytes[at + 16..at + 16 + count]);
-        }
-        if kind == 6 {
-            let frame = &bytes[at + 28..at + 28 + u32_at(at + 20)];
-            if u16_be(frame, 12) == 0x0800 && frame[23] == 6 {
-                let tcp = 14 + usize::from(frame[14] & 15) * 4;
-                let payload = tcp + usize::from(frame[tcp + 12] >> 4) * 4;
-                // Frames that the card was to cut into segments state no length.
-                let end = if u16_be(frame, 16) == 0 {
-                    frame.len()
-                } else {
-                    14 + u16_be(frame, 16)
-                };
-                let sequence = u32::from_be_bytes(frame[tcp + 4..tcp + 8].try_into().unwrap());
-                if payload < end {
-                    segments.push((
-                        (u16_be(frame, tcp), u16_be(frame, tcp + 2)),
-                        sequence,
-                        frame[payload..end].to_vec(),
-                    ));
-                }
-            }
-        }
-        at += length;
-    }
-    let stream = |ports: (usize, usize)| {
-        let mut own: Vec<_> = segments.iter().filter(|(seen, ..)| *seen == ports).collect();
-        let first = own[0].1;
-        own.sort_by_key(|(_, sequence, _)| sequence.wrapping_sub(first));
-        let mut data = Vec::new();
-        for (_, sequence, payload) in own {
-            let skip = data
-                .len()
-                .checked_sub(sequence.wrapping_sub(first) as usize)
-                .unwrap_or_else(|| panic!("{name}: no gap"));
-            data.extend_from_slice(payload.get(skip..).unwrap_or_default());
-        }
-        let start = data
-            .windows(3)
-            .position(|bytes| bytes == [0x16, 3, 1] || bytes == [0x16, 3, 3])
-            .unwrap();
-        data.split_off(start)
-    };
-    let (client, server) = segments.iter().find(|(_, _, data)| data[..2] == [0x16, 3]).unwrap().0;
-    connection.client = stream((client, server));
-    connection.server = stream((server, client));
-    Some(connection)
 }
 
 #[test]

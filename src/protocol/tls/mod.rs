@@ -8,6 +8,8 @@ pub mod handshake;
 pub mod hello;
 mod key_schedule;
 pub mod keylog;
+#[cfg(test)]
+mod peers;
 mod protection;
 pub mod record;
 pub mod size;
