@@ -2,6 +2,7 @@
 
 mod damage;
 mod formats;
+mod oracle;
 mod pcap;
 mod pcapng;
 mod writer;
