@@ -99,7 +99,7 @@ def xrdp(lab, certificate, port=3389, session=None, keys=False, node="server", *
         text = text[: text.index("[Xorg]")] + "[desk]\nname=desk\n%s\n" % session
         values["autorun"] = "desk"
     for key, value in values.items():
-        text, count = re.subn(r"(?m)^[#;]?%s=.*$" % key, "%s=%s" % (key, value), text)
+        text, count = re.subn(r"(?m)^[#;]?%s=.*$" % key, "%s=%s" % (key, value), text, count=1)
         if not count:
             raise ValueError("xrdp.ini knows no " + key)
     ini = write(lab, "xrdp-%d.ini" % port, text)

@@ -43,8 +43,8 @@ def host(lab, context, port=3389, node="server", selected=SSL, stay=5.0):
 
 
 def client(lab, address, authority=None, version=None, name=SERVER_NAME, port=3389, node="client",
-           protocols=SSL, ciphers=None, keys=False, after=0.0):
-    """Negotiate X.224, do the TLS handshake with verification against `authority`, leave.
+           protocols=SSL, ciphers=None, keys=False, verify=True, talk=None):
+    """Negotiate X.224, do the TLS handshake with verification against `authority`, `talk`, leave.
 
     Returns the error of the verification, or None where TLS came to its end.
     """
@@ -52,6 +52,8 @@ def client(lab, address, authority=None, version=None, name=SERVER_NAME, port=33
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ciphers:
         context.set_ciphers(ciphers)
+    if not verify:
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if authority:
         context.load_verify_locations(authority.certificate)
     if version:
@@ -60,7 +62,8 @@ def client(lab, address, authority=None, version=None, name=SERVER_NAME, port=33
         context.keylog_filename = lab.keylog
     try:
         with context.wrap_socket(connection, server_hostname=name) as secure:
-            time.sleep(after)
+            if talk:
+                talk(lab, secure)
             secure.settimeout(1)
             secure.unwrap()
         return None

@@ -1,0 +1,141 @@
+"""Network Level Authentication that fails: wrong credentials, error codes, versions, ends in the middle."""
+
+import os
+import signal
+import time
+
+import credssp
+import tlspeer
+from authority import Authority
+from front import HYBRID, HYBRID_EX, Front
+from peers import receive
+from responder import abort
+from scene import scene
+from software import SERVER_NAME, children, finished, freerdp, network, refused, shadow, wait
+
+
+def own_certificate(lab):
+    return Authority(lab).host(SERVER_NAME)
+
+
+@scene("nla-wrong-password", "FreeRDP shadow server: the password is wrong, TLS 1.3")
+def nla_wrong_password(lab):
+    network(lab, keys=True)
+    shadow(lab, own_certificate(lab), "/sec:nla")
+    refused(lab, lab.server.v4, password="Winter-2025")
+
+
+@scene("nla-wrong-password-tls12", "FreeRDP shadow server: the password is wrong, TLS 1.2")
+def nla_wrong_password_tls12(lab):
+    network(lab, keys=True)
+    shadow(lab, own_certificate(lab), "/sec:nla")
+    refused(lab, lab.server.v4, "+enforce-tlsv1_2", password="Winter-2025")
+
+
+@scene("nla-unknown-user", "FreeRDP shadow server: no such user, taken at the server")
+def nla_unknown_user(lab):
+    network(lab, keys=True, record=("server",))
+    shadow(lab, own_certificate(lab), "/sec:nla")
+    refused(lab, lab.server.v4, user="nobody.here")
+
+
+@scene("nla-error-logon-failure", "errorCode STATUS_LOGON_FAILURE, TLS 1.2, CredSSP version 6")
+def nla_error_logon_failure(lab):
+    network(lab, keys=True)
+    Front(lab, own_certificate(lab), selected=HYBRID, tls="1.2", think=0.004)
+    refused(lab, lab.server.v4, password="Winter-2025")
+
+
+@scene("nla-error-locked-out", "errorCode STATUS_ACCOUNT_LOCKED_OUT, TLS 1.3")
+def nla_error_locked_out(lab):
+    network(lab, keys=True)
+    Front(lab, own_certificate(lab), selected=HYBRID, error=0xC0000234)
+    refused(lab, lab.server.v4)
+
+
+@scene("nla-error-password-expired", "errorCode STATUS_PASSWORD_EXPIRED, TLS 1.2 AES-CBC")
+def nla_error_password_expired(lab):
+    network(lab, keys=True)
+    Front(lab, own_certificate(lab), selected=HYBRID, error=0xC0000071)
+    refused(lab, lab.server.v4, "+enforce-tlsv1_2", "/tls-ciphers:ECDHE-RSA-AES256-SHA384")
+
+
+@scene("nla-error-ntlm-refused", "errorCode SEC_E_UNSUPPORTED_FUNCTION (no NTLM wanted), CredSSP version 3")
+def nla_error_ntlm_refused(lab):
+    network(lab, keys=True)
+    Front(lab, own_certificate(lab), selected=HYBRID, version=3, error=0x80090302)
+    refused(lab, lab.server.v4)
+
+
+@scene("nla-not-authorized", "HYBRID_EX: the logon is right, the early authorization result says access denied")
+def nla_not_authorized(lab):
+    network(lab, keys=True)
+    certificate = own_certificate(lab)
+    Front(lab, certificate, selected=HYBRID_EX, authorization=5, tls="1.2")
+    key = credssp.public_key(certificate[0])
+
+    def talk(_, connection):
+        credssp.log_on(connection, key)
+        if receive(connection, 4) != b"\x05\0\0\0":
+            raise RuntimeError("another authorization result")
+
+    tlspeer.client(lab, lab.server.v4, protocols=11, keys=True, talk=talk, verify=False)
+
+
+@scene("nla-error-hybrid-ex", "HYBRID_EX: errorCode STATUS_ACCOUNT_DISABLED, the client resets as Windows does")
+def nla_error_hybrid_ex(lab):
+    network(lab, keys=True)
+    certificate = own_certificate(lab)
+    Front(lab, certificate, selected=HYBRID_EX, error=0xC0000072)
+    key = credssp.public_key(certificate[0])
+
+    def talk(_, connection):
+        if 4 not in credssp.log_on(connection, key):
+            raise RuntimeError("no error code")
+        abort(connection)
+
+    tlspeer.client(lab, lab.server.v4, protocols=11, keys=True, talk=talk, verify=False)
+
+
+@scene("nla-server-killed", "The server's process is killed after CHALLENGE; its host answers AUTHENTICATE by RST")
+def nla_server_killed(lab):
+    network(lab, keys=True)
+    server = shadow(lab, own_certificate(lab), "/sec:nla")
+    halted = []
+
+    @lab.wire.rule
+    def halt(passing):
+        # The CHALLENGE is the server's first record above 170 bytes that no other one accompanies.
+        data = passing.packet.payload if passing.direction == "<" and passing.packet.is_tcp else b""
+        if not halted and data[:3] == b"\x17\x03\x03" and 180 < len(data) < 240:
+            halted.extend([server.pid, *children(server)])
+            for pid in halted:
+                os.kill(pid, signal.SIGSTOP)
+
+    client = freerdp(lab, lab.server.v4)
+    wait(lambda: halted, "no CHALLENGE was seen")
+    time.sleep(1)
+    for pid in halted:
+        os.kill(pid, signal.SIGKILL)
+    finished(client)
+
+
+def first_leg(lab, connection):
+    """Send NTLM NEGOTIATE, read CHALLENGE, leave."""
+    connection.sendall(credssp.ts_request(6, credssp.negotiate()))
+    credssp.read_ts_request(connection)
+    time.sleep(0.02)
+
+
+@scene("nla-client-leaves", "The client leaves after CHALLENGE without a word; both sides speak CredSSP version 6")
+def nla_client_leaves(lab):
+    network(lab, keys=True)
+    Front(lab, own_certificate(lab), selected=HYBRID, tls="1.2")
+    tlspeer.client(lab, lab.server.v4, protocols=3, keys=True, talk=first_leg, verify=False)
+
+
+@scene("credssp-old-server", "A patched client leaves after the CHALLENGE of a server with CredSSP version 2")
+def credssp_old_server(lab):
+    network(lab, keys=True)
+    Front(lab, own_certificate(lab), selected=HYBRID, tls="1.2", version=2)
+    tlspeer.client(lab, lab.server.v4, protocols=3, keys=True, talk=first_leg, verify=False)
