@@ -6,6 +6,7 @@ pub mod aad;
 mod ber;
 mod bytes;
 pub mod credssp;
+pub mod datagram;
 pub mod dns;
 pub mod dtls;
 pub mod gateway;
