@@ -56,7 +56,7 @@ pub enum WhyNot {
     NoSecret,
     /// TLS 1.3: sent before the handshake under keys that are not derived here.
     EarlyData,
-    /// The connection has agreed on new keys inside the old ones.
+    /// The connection has agreed on new keys inside the old ones, and [`Decryptor::renegotiate`] was not asked for them.
     Renegotiated,
 }
 
@@ -120,8 +120,8 @@ struct Direction {
 
 /// Where the next keys of a direction come from.
 enum Schedule {
-    /// TLS 1.0 to 1.2: nowhere.
-    Fixed,
+    /// TLS 1.0 to 1.2: another handshake inside this one, if [`Decryptor::renegotiate`] has prepared them.
+    Negotiated(Option<RecordKeys>),
     /// TLS 1.3.
     Tls13(Box<Schedule13>),
 }
@@ -193,7 +193,7 @@ impl Decryptor {
         let (client_iv, server_iv) = ivs.split_at(iv);
         let direction = |mac: &[u8], key: &[u8], iv: &[u8]| {
             RecordKeys::new(&suite, version, server.encrypt_then_mac, mac, key, iv)
-                .map(|keys| Direction::new(keys, Schedule::Fixed))
+                .map(|keys| Direction::new(keys, Schedule::Negotiated(None)))
         };
         Ok(Self {
             version,
@@ -266,6 +266,31 @@ impl Decryptor {
             });
         }
         direction.open(header, fragment)
+    }
+
+    /// Prepares the keys of a handshake inside the connection, from the hellos that came out of it. Up to TLS 1.2; the
+    /// ChangeCipherSpec of each direction then brings them into use.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn renegotiate(&mut self, client: &ClientHello, server: &ServerHello, log: &KeyLog) -> Result<(), WhyNoKeys> {
+        let later = Self::new(client, server, log)?;
+        if later.version == Version::TLS13 {
+            return Err(WhyNoKeys::Version(later.version));
+        }
+        for (now, later) in [(&mut self.client, later.client), (&mut self.server, later.server)] {
+            if let (
+                Some(Direction {
+                    schedule: Schedule::Negotiated(next),
+                    ..
+                }),
+                Some(later),
+            ) = (now, later)
+            {
+                *next = Some(later.keys);
+            }
+        }
+        Ok(())
     }
 
     /// Opens a record of a DTLS connection, in any order: it states its own number.
@@ -368,7 +393,7 @@ impl Direction {
             bytes,
             sealed: true,
         };
-        match &self.schedule {
+        match &mut self.schedule {
             Schedule::Tls13(_) => {
                 // The content, its type, and zeros that hide its length.
                 let end = plain.bytes.iter().rposition(|&byte| byte != 0).unwrap_or(0);
@@ -378,8 +403,15 @@ impl Direction {
                     self.follow_handshake(&plain.bytes);
                 }
             }
-            Schedule::Fixed if plain.content_type == ContentType::CHANGE_CIPHER_SPEC => self.ended = Some(WhyNot::Renegotiated),
-            Schedule::Fixed => {}
+            Schedule::Negotiated(next) if plain.content_type == ContentType::CHANGE_CIPHER_SPEC => match next.take() {
+                Some(keys) => {
+                    self.keys = keys;
+                    self.sequence = 0;
+                    self.nonce = None;
+                }
+                None => self.ended = Some(WhyNot::Renegotiated),
+            },
+            Schedule::Negotiated(_) => {}
         }
         Ok(plain)
     }
@@ -393,7 +425,7 @@ impl Direction {
         if self.opened == 0 && self.window == 0 && !self.handshake_hidden {
             return None;
         }
-        let fixed = matches!(self.schedule, Schedule::Fixed);
+        let fixed = matches!(self.schedule, Schedule::Negotiated(_));
         // The common stacks count records in the explicit nonce, whatever number they begin with.
         if let (true, Some((nonce, sequence)), Some(here)) = (fixed, self.nonce, fragment.first_chunk()) {
             let jump = u64::from_be_bytes(*here).wrapping_sub(nonce);
@@ -425,6 +457,8 @@ impl Direction {
         let why = match self.opened {
             0 if self.handshake_hidden => WhyNot::NoSecret,
             0 if self.early_data => WhyNot::EarlyData,
+            // After a gap nobody knows whether the keys or the count are wrong.
+            0 if self.window > 0 => WhyNot::NotAuthentic,
             0 => WhyNot::KeysDoNotFit,
             _ => WhyNot::NotAuthentic,
         };

@@ -179,7 +179,7 @@ fn connections_of_openssl_are_opened() {
     ];
     for (options, encrypt_then_mac, version, suite) in cases {
         let tls13 = version == Version::TLS13;
-        let connection = openssl(options, encrypt_then_mac, tls13);
+        let connection = openssl(options, encrypt_then_mac, tls13.then_some(("K", "KEYUPDATE")));
         let (_, hello) = hellos(&connection);
         assert_eq!((hello.version(), hello.cipher_suite), (version, suite), "{options:?}");
         let cbc = CipherSuite::new(suite).mac().is_some();
@@ -214,7 +214,7 @@ fn a_second_hello_changes_nothing() {
         &["-tls1_3", "-groups", "X25519:P-384"],
         &["-tls1_3", "-groups", "P-384"],
         false,
-        false,
+        None,
     );
     let Parsed::Done(first, _) = record(&connection.server) else {
         panic!("a record")
@@ -234,6 +234,69 @@ fn a_second_hello_changes_nothing() {
 }
 
 #[test]
+fn a_handshake_inside_the_connection_changes_the_keys() {
+    if !has_openssl() {
+        return;
+    }
+    for cipher in ["ECDHE-RSA-AES256-GCM-SHA384", "ECDHE-RSA-AES128-SHA256"] {
+        let client_options = ["-tls1_2", "-cipher", cipher];
+        let server_options = ["-tls1_2", "-cipher", cipher, "-client_renegotiation"];
+        let command = Some(("R", "RENEGOTIATING"));
+        let connection = openssl_with(&client_options, &server_options, false, command);
+        let mut log = KeyLog::default();
+        log.add(&connection.key_log);
+        assert_eq!(log.connections(), 2);
+
+        // Without the new keys both directions end where they come into use.
+        let mut first = decryptor(&connection).unwrap();
+        let mut inner: Vec<Handshake> = Vec::new();
+        for (sender, stream) in [(Sender::Client, &connection.client), (Sender::Server, &connection.server)] {
+            let mut buffer = HandshakeBuffer::default();
+            let mut last = None;
+            for (header, fragment) in records(stream) {
+                last = Some(first.record(sender, header, fragment));
+                if let Some(Ok(plain)) = &last
+                    && plain.sealed
+                    && plain.content_type == ContentType::HANDSHAKE
+                {
+                    let raw = buffer.push(&plain.bytes);
+                    inner.extend(
+                        raw.iter()
+                            .filter_map(|message| Handshake::parse(message, Some(Version::TLS12)).ok()),
+                    );
+                }
+            }
+            assert_eq!(last, Some(Err(WhyNot::Renegotiated)));
+        }
+        let hello = inner.iter().find_map(|message| {
+            if let Handshake::ClientHello(hello) = message {
+                Some(hello)
+            } else {
+                None
+            }
+        });
+        let answer = inner.iter().find_map(|message| {
+            if let Handshake::ServerHello(hello) = message {
+                Some(hello)
+            } else {
+                None
+            }
+        });
+
+        let mut second = decryptor(&connection).unwrap();
+        second.renegotiate(hello.unwrap(), answer.unwrap(), &log).unwrap();
+        let plains: Vec<_> = records(&connection.client)
+            .into_iter()
+            .map(|(header, fragment)| second.record(Sender::Client, header, fragment).unwrap())
+            .collect();
+        assert_eq!(
+            application_data(&plains),
+            format!("first line\nsecond {}\n", "x".repeat(3000))
+        );
+    }
+}
+
+#[test]
 fn keys_of_another_connection_are_said_not_to_fit() {
     if !has_openssl() {
         return;
@@ -243,7 +306,7 @@ fn keys_of_another_connection_are_said_not_to_fit() {
         (["-tls1_2", "-cipher", "AES128-SHA"], false),
         (["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"], true),
     ] {
-        let mut connection = openssl(&options, true, false);
+        let mut connection = openssl(&options, true, None);
         let text = String::from_utf8(connection.key_log.clone()).unwrap();
         // Another secret under the same client random.
         let spoilt: Vec<String> = text
@@ -286,7 +349,7 @@ fn missing_and_damaged_records_do_not_end_the_reading() {
         ["-tls1_3", "-ciphersuites", "TLS_AES_256_GCM_SHA384"],
     ] {
         let tls10 = options[0] == "-tls1";
-        let connection = openssl(&options, false, false);
+        let connection = openssl(&options, false, None);
         let all = records(&connection.client);
         // Behind "first line" come the long line, in front of which TLS 1.0 sends an empty record, and the close_notify.
         let behind = if tls10 { 3 } else { 2 };

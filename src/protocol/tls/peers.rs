@@ -74,11 +74,16 @@ pub(super) fn has_openssl() -> bool {
 }
 
 /// Has OpenSSL's server, which sends every line back reversed, talk to OpenSSL's client.
-pub(super) fn openssl(options: &[&str], encrypt_then_mac: bool, key_update: bool) -> Connection {
-    openssl_with(options, options, encrypt_then_mac, key_update)
+pub(super) fn openssl(options: &[&str], encrypt_then_mac: bool, command: Option<(&str, &str)>) -> Connection {
+    openssl_with(options, options, encrypt_then_mac, command)
 }
 
-pub(super) fn openssl_with(options: &[&str], server_options: &[&str], encrypt_then_mac: bool, key_update: bool) -> Connection {
+pub(super) fn openssl_with(
+    options: &[&str],
+    server_options: &[&str],
+    encrypt_then_mac: bool,
+    command: Option<(&str, &str)>,
+) -> Connection {
     let dir = tempfile::tempdir().unwrap();
     let file = |name: &str| dir.path().join(name);
     let config = if encrypt_then_mac { "" } else { "Options = -EncryptThenMac\n" };
@@ -152,9 +157,9 @@ pub(super) fn openssl_with(options: &[&str], server_options: &[&str], encrypt_th
     let mut errors = client.0.stderr.take().unwrap();
     say(&mut input, "first line");
     read_until(&mut output, "enil tsrif\n");
-    if key_update {
-        say(&mut input, "K");
-        read_until(&mut errors, "KEYUPDATE");
+    if let Some((command, done)) = command {
+        say(&mut input, command);
+        read_until(&mut errors, done);
     }
     let long = "x".repeat(3000);
     say(&mut input, &format!("second {long}"));
