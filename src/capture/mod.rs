@@ -19,7 +19,7 @@ mod window;
 mod words;
 mod writer;
 
-pub use open::{OpenOptions, open};
+pub use open::{OpenOptions, open, open_stream};
 pub use options::{OptionList, PacketOptions};
 pub use paths::expand;
 pub use writer::Writer;

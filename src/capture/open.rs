@@ -47,17 +47,23 @@ pub fn open(path: &Path, options: OpenOptions) -> Result<Box<dyn Source + Send>,
         }
         (Box::new(file), about.is_file() && about.len() >= WORTH_A_THREAD)
     };
-    open_stream(input, path, options.read_ahead && worth_a_thread)
+    open_stream(
+        input,
+        path,
+        OpenOptions {
+            read_ahead: options.read_ahead && worth_a_thread,
+        },
+    )
 }
 
-/// Opens a capture that comes out of `input`; `path` is what it is called.
+/// Opens a capture that comes out of `input`, such as a buffer or a connection; `path` is what it is called.
 ///
 /// # Errors
 /// As [`open`].
-pub(super) fn open_stream(
+pub fn open_stream(
     input: Box<dyn Read + Send>,
     path: &Path,
-    read_ahead: bool,
+    options: OpenOptions,
 ) -> Result<Box<dyn Source + Send>, CaptureError> {
     let mut window = Window::new(input);
     // No more than is needed to tell: a live pipe may hold no more for a while.
@@ -80,7 +86,7 @@ pub(super) fn open_stream(
             magic::of(&window.bytes()[..window.bytes().len().min(magic::LOOK)])
         }
     };
-    if read_ahead && compression.is_none() {
+    if options.read_ahead && compression.is_none() {
         window.read_ahead();
     }
     let summary = SourceSummary {

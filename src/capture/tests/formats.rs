@@ -138,7 +138,7 @@ fn what_is_no_capture_is_said_in_one_line() {
     assert!(what.starts_with("a damaged gzip file"), "{what}");
     assert!(matches!(refused(b""), CaptureError::Empty { .. }));
     assert_eq!(refused(b"").to_string(), "x.cap: the file is empty");
-    let Err(nothing) = open_stream(Box::new(io::empty()), Path::new("-"), false) else {
+    let Err(nothing) = open_stream(Box::new(io::empty()), Path::new("-"), DIRECT) else {
         panic!("nothing to read")
     };
     assert_eq!(nothing.to_string(), "standard input: the file is empty");
@@ -148,7 +148,7 @@ fn what_is_no_capture_is_said_in_one_line() {
 fn file_names_in_commands_are_quoted_where_they_need_it() {
     let stream = Box::new(Cursor::new(b"snoop\0\0\0\0\0\0\x02\0\0\0\x04".to_vec()));
     let path = Path::new("my OUT dir/of FILE.v1.cap");
-    let Err(CaptureError::NeedsConversion { convert, .. }) = open_stream(stream, path, false) else {
+    let Err(CaptureError::NeedsConversion { convert, .. }) = open_stream(stream, path, DIRECT) else {
         panic!("snoop")
     };
     assert_eq!(

@@ -9,9 +9,12 @@ mod writer;
 
 use std::io::{self, Cursor, Read};
 
-use super::open::open_stream;
 use super::words::ByteOrder;
 use super::*;
+
+/// Read by the calling thread, and by one of its own.
+pub(super) const DIRECT: OpenOptions = OpenOptions { read_ahead: false };
+const AHEAD: OpenOptions = OpenOptions { read_ahead: true };
 
 /// A frame with its own bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +61,7 @@ impl Read for Trickle {
 
 /// Opens `file` as if it had been read from a disk.
 pub(super) fn source(file: &[u8]) -> Result<Box<dyn Source + Send>, CaptureError> {
-    open_stream(Box::new(Cursor::new(file.to_vec())), Path::new("x.cap"), false)
+    open_stream(Box::new(Cursor::new(file.to_vec())), Path::new("x.cap"), DIRECT)
 }
 
 /// Reads a source to its end.
@@ -91,9 +94,9 @@ pub(super) fn drain(mut source: Box<dyn Source + Send>) -> Result<Outcome, Captu
 pub(super) fn read(file: &[u8]) -> Outcome {
     let whole = drain(source(file).unwrap()).unwrap();
     let path = Path::new("x.cap");
-    let ahead = drain(open_stream(Box::new(Cursor::new(file.to_vec())), path, true).unwrap()).unwrap();
+    let ahead = drain(open_stream(Box::new(Cursor::new(file.to_vec())), path, AHEAD).unwrap()).unwrap();
     let trickle = Trickle(Cursor::new(file.to_vec()));
-    let trickled = drain(open_stream(Box::new(trickle), path, false).unwrap()).unwrap();
+    let trickled = drain(open_stream(Box::new(trickle), path, DIRECT).unwrap()).unwrap();
     for other in [&ahead, &trickled] {
         assert_eq!(whole.frames, other.frames);
         assert_eq!(whole.secrets, other.secrets);

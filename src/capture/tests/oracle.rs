@@ -71,7 +71,7 @@ fn the_command_that_is_given_converts_the_file() {
         }
         let file = std::fs::read(dir.path().join("other.cap")).unwrap();
         let stream = Box::new(Cursor::new(file));
-        let Err(CaptureError::NeedsConversion { convert, .. }) = open_stream(stream, Path::new("other.cap"), false) else {
+        let Err(CaptureError::NeedsConversion { convert, .. }) = open_stream(stream, Path::new("other.cap"), DIRECT) else {
             panic!("{format} needs conversion")
         };
         let mut words = convert.split(' ');
