@@ -117,6 +117,12 @@ class Packet:
         """IPv6 flow label (0 for IPv4)."""
         return struct.unpack_from("!I", self.data, 14)[0] & 0xFFFFF if self.version == 6 else 0
 
+    @label.setter
+    def label(self, value):
+        if self.version == 6:
+            word = struct.unpack_from("!I", self.data, 14)[0]
+            struct.pack_into("!I", self.data, 14, (word & ~0xFFFFF) | value)
+
     # --- TCP and UDP ----------------------------------------------------------------
     @property
     def sport(self):
