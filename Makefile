@@ -1,0 +1,49 @@
+# The two commands of the README, and the few others that the documentation names. `make` alone lists them.
+
+CARGO ?= cargo
+SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
+
+.PHONY: help
+help:
+	@echo "make try        set up, build, and run rdpwhy on the captures that are shipped"
+	@echo "make test       set up, and run every check: format, lints, tests, documentation"
+	@echo "make install    set up, and install rdpwhy with cargo"
+	@echo "make calibrate  measure how often the reset forensics are right, beside two baselines"
+	@echo "make fuzz       run every fuzz target for FUZZ_SECONDS each (default 60)"
+	@echo "make peers      compare speed with tcpdump, tcptrace, tshark and others on one big capture"
+	@echo "make lab        make every capture again (needs root, Debian packages and network namespaces)"
+
+# The pcap crate links libpcap; its headers are the one thing that cargo cannot fetch.
+.PHONY: setup
+setup:
+	@command -v $(CARGO) >/dev/null || { echo "cargo is missing: install the Rust toolchain first (https://rustup.rs)"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: install gcc"; exit 1; }
+	@if printf '#include <pcap/pcap.h>\nint main(void){return pcap_lib_version()==0;}\n' | cc -xc - -lpcap -o /dev/null 2>/dev/null; then :; \
+	elif command -v apt-get >/dev/null; then $(SUDO) apt-get update -q && $(SUDO) apt-get install -qy libpcap-dev; \
+	elif command -v dnf >/dev/null; then $(SUDO) dnf install -y libpcap-devel; \
+	elif command -v pacman >/dev/null; then $(SUDO) pacman -S --noconfirm libpcap; \
+	elif command -v brew >/dev/null; then brew install libpcap; \
+	else echo "the headers of libpcap are missing: install the package libpcap-dev (or libpcap-devel)"; exit 1; fi
+
+.PHONY: build
+build: setup
+	$(CARGO) build --release --locked
+
+.PHONY: try
+try: build
+	@./target/release/rdpwhy captures; status=$$?; [ $$status -le 1 ] || exit $$status
+
+.PHONY: install
+install: setup
+	$(CARGO) install --locked --path .
+
+.PHONY: test
+test: setup
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) test --locked
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
+
+.PHONY: lab
+lab:
+	captures/lab/lab all
