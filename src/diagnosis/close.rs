@@ -66,6 +66,8 @@ impl Close {
                 index,
             },
             (Some((at, frame, side)), None) => Close::Fin { side, frame, at },
+            // Where one direction was not captured, nothing can be said about answers.
+            (None, None) if t.only_side().is_some() => Close::Open,
             (None, None) => silence(t).map_or(Close::Open, |silence| Close::Silence(Box::new(silence))),
         }
     }

@@ -21,6 +21,18 @@ pub(super) struct Row {
     decisive: usize,
 }
 
+impl Row {
+    /// The attempt.
+    pub(super) fn attempt(&self) -> &model::Attempt {
+        &self.attempt
+    }
+
+    /// Its connections.
+    pub(super) fn connections(&self) -> &[model::Connection] {
+        &self.connections
+    }
+}
+
 /// Assembles the rows of one attempt.
 pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context) -> Row {
     let Judgement { findings, decisive } = judgement;

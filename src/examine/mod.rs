@@ -1,8 +1,10 @@
 //! The only file that sees every stage: frames in, a report out. Reads no clock and opens no file.
 
 mod assemble;
+mod filter;
 mod names;
 mod overall;
+mod quality;
 mod tcp;
 
 use std::collections::HashSet;
@@ -74,6 +76,7 @@ struct State {
     lookups: Lookups,
     rdp_names: RdpNames,
     context: Context,
+    quality: quality::Quality,
     evicted: u64,
 }
 
@@ -98,6 +101,7 @@ impl State {
             lookups: Lookups::default(),
             rdp_names: RdpNames::default(),
             context: Context::default(),
+            quality: quality::Quality::default(),
             evicted: 0,
         }
     }
@@ -189,13 +193,17 @@ impl Examiner {
                 self.state.evicted, self.options.limits.connections
             ));
         }
+        let fragments = self.state.fragments.stats();
+        self.quality
+            .extend(self.state.quality.notes(self.state.source, &summary, fragments));
         self.sources.push(model::SourceReport { summary, sha256 });
         self.state = State::new(self.state.source + 1, &self.options);
     }
 
     /// The report over all sources.
     pub fn finish(mut self) -> Report {
-        let rows = std::mem::take(&mut self.rows);
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.retain(|row| filter::wanted(row.attempt(), row.connections(), &self.options));
         let (connections, attempts) = assemble::number(rows);
         let overall = overall::choose(&connections, &attempts, &self.options);
         Report {
@@ -234,6 +242,7 @@ impl Examiner {
     }
 
     fn gather(&mut self, transcript: Transcript) {
+        self.state.quality.learn(&transcript);
         self.state.gatherer.push(transcript);
     }
 }

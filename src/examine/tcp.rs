@@ -253,7 +253,11 @@ impl Examiner {
         let habits = &live.tcp.habits[side];
         let checked = transport
             .filter(|_| habits.good_checksums + habits.bad_checksums < CHECKSUMS && packet.cut.is_none())
-            .and_then(|bytes| checksum::tcp_ok(&packet.ip, bytes));
+            .and_then(|bytes| match checksum::tcp_left_to_card(&packet.ip, bytes) {
+                Some(true) => Some(false),
+                // A checksum that is plainly wrong says nothing about the card.
+                _ => checksum::tcp_ok(&packet.ip, bytes).filter(|ok| *ok),
+            });
         let Live { tcp, recorder, .. } = &mut **live;
         let seen = if checked.is_some() {
             let segment = Segment {

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use crate::capture::{FrameNo, Span, Timestamp};
-use crate::flow::{Connection, FlowKey, Side};
+use crate::flow::{Connection, FlowKey, Seen, Side};
+use crate::packet::TcpFlags;
 use crate::protocol::tls::alert::Alert;
 use crate::protocol::tls::certificate::Certificate;
 use crate::protocol::tls::hello::{ClientHello, ServerHello};
@@ -182,6 +183,15 @@ impl Transcript {
     /// The user in the cookie of the Connection Request; mstsc cuts it to nine characters.
     pub fn cookie(&self) -> Option<&str> {
         self.request()?.1.cookie.as_deref()
+    }
+
+    /// The side of which alone packets were captured, although the other one evidently spoke: its words are acknowledged.
+    pub fn only_side(&self) -> Option<Side> {
+        Side::BOTH.into_iter().find(|side| {
+            let (seen, other) = (&self.tcp.half[*side], &self.tcp.half[side.other()]);
+            let answers = |seen: &Seen| seen.side == *side && seen.flags.has(TcpFlags::ACK) && !seen.flags.has(TcpFlags::RST);
+            other.packets == 0 && seen.packets >= 2 && self.tcp.log.iter().any(answers)
+        })
     }
 
     /// The first and the last frame.

@@ -1,21 +1,82 @@
 //! `capture_incomplete`: the last resort. Says what is missing and what to capture next.
 
-use crate::diagnosis::case::{Case, Finding};
+use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::CAPTURE_INCOMPLETE;
-use crate::diagnosis::verdict::{Act, Confidence, Verdict};
+use crate::diagnosis::close::Close;
+use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
+use crate::flow::Opening;
+use crate::transcript::{Phase, What};
+
+/// The command that captures a connection in full on Windows, without anything to install.
+const ON_WINDOWS: &str = "on Windows: `pktmon start --capture --pkt-size 0 --comp nics -f rdp.etl`, reproduce, `pktmon stop`, `pktmon etl2pcap rdp.etl --out rdp.pcapng`";
 
 /// Always finds: too little is known.
 pub fn judge(case: &Case<'_>) -> Finding {
-    let last = case.t.tcp.last();
+    let t = case.t;
+    let last = t.tcp.last();
+    let host = case.server_label();
+    let gap = t.outer().find(|moment| matches!(moment.what, What::Gap(_)));
+    let (why, what_next) = if let Some(seen) = t.only_side() {
+        (
+            format!(
+                "only the {seen}'s packets are in this capture; what the {} answered to {host} was not captured",
+                seen.other()
+            ),
+            "capture where both directions pass: on the client or the server itself, or with a mirror port that copies both directions",
+        )
+    } else if t.tcp.opening == Opening::MidStream {
+        (
+            format!(
+                "the capture begins in the middle of the connection to {host}, so that its handshake and its logon are missing"
+            ),
+            "start the capture before the connection is opened",
+        )
+    } else if let (Some(_), Phase::X224 | Phase::Tls) = (gap, case.phase()) {
+        (
+            format!("bytes of the handshake with {host} are missing from the capture, just where the answer lies"),
+            "capture without a snap length and without loss (a larger buffer, a filter on the host)",
+        )
+    } else if matches!(case.close, Close::Open) {
+        let quiet = t.watched_after();
+        let state = if quiet.0 <= 0 {
+            "with this connection's last packet".to_owned()
+        } else {
+            format!("{} after its last packet", human(quiet))
+        };
+        (
+            format!(
+                "the capture ends {state}, in phase {} of the connection to {host}: nothing has gone wrong up to there",
+                case.phase()
+            ),
+            "let the capture run until the client shows its error",
+        )
+    } else {
+        (
+            format!(
+                "what was captured of the connection to {host} does not tell why it ended in phase {}",
+                case.phase()
+            ),
+            "capture at the client and at the server at the same time, from before the connection until after the error",
+        )
+    };
     let verdict = Verdict::new(
         &CAPTURE_INCOMPLETE,
         Confidence::Possible,
         Act::Nobody,
-        format!(
-            "the capture does not show how the connection to {} ended",
-            case.server_label()
-        ),
-        case.packet(last, "last packet of the connection in this capture"),
-    );
-    Finding::new(verdict, case.close.ended_by(), case.close.mechanism())
+        why,
+        case.packet(last, "the last packet of the connection in this capture"),
+    )
+    .because(gap.map(|moment| case.moment(moment, "bytes before this frame were not captured")))
+    .because(case.close_evidence())
+    .remedy(what_next)
+    .remedy(ON_WINDOWS)
+    .remedy(format!(
+        "elsewhere: `dumpcap -i <interface> -s 0 -B 64 -w rdp.pcapng -f 'host {} or port 53 or icmp'`",
+        t.server.ip()
+    ));
+    let (ended_by, mechanism) = match case.close {
+        Close::Silence(_) if t.only_side().is_some() => (EndedBy::Open, Mechanism::None),
+        _ => (case.close.ended_by(), case.close.mechanism()),
+    };
+    Finding::new(verdict, ended_by, mechanism)
 }
