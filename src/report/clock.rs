@@ -55,9 +55,14 @@ pub fn duration(span: Span) -> String {
     }
 }
 
-/// Seconds to the millisecond, for columns that are read downwards: `0.031`.
-pub fn seconds(span: Span) -> String {
-    format!("{:.3}", span.as_secs_f64())
+/// Seconds for a column that is read downwards: to the microsecond, as Wireshark shows them, where `all` that the column covers is
+/// short, else to the millisecond.
+pub fn seconds(span: Span, all: Span) -> String {
+    if all < Span::secs(10) {
+        format!("{:.6}", span.as_secs_f64())
+    } else {
+        format!("{:.3}", span.as_secs_f64())
+    }
 }
 
 fn two(seconds: i64, big: i64, big_name: &str, small: i64, small_name: &str) -> String {
@@ -95,6 +100,13 @@ mod tests {
         assert_eq!(date_time(at, &berlin), "2026-03-04 11:53:01.204 CET");
         assert_eq!(time_of_day(at, &berlin), "11:53:01.204");
         assert_eq!(date(at, &berlin), "2026-03-04");
+    }
+
+    #[test]
+    fn columns_are_as_fine_as_what_they_cover_is_short() {
+        assert_eq!(seconds(Span(412_499), Span::secs(1)), "0.000412");
+        assert_eq!(seconds(Span::micros(1_204_000), Span::secs(3_600)), "1.204");
+        assert_eq!(seconds(Span::millis(-120), Span::secs(3_600)), "-0.120");
     }
 
     #[test]

@@ -123,8 +123,8 @@ fn facts(report: &Report, view: &View, connection: &Connection, verdict: &Verdic
     let mut place = words::frames(connection);
     place.push_str(&format!(" of {}", words::source(report, connection.source)));
     let rows = [
-        ("Who must act", words::act(verdict.act).to_owned()),
-        ("Confidence", words::confidence(verdict.confidence).to_owned()),
+        ("Who must act", words::act(verdict).to_owned()),
+        ("Confidence", words::confidence(verdict).to_owned()),
         ("Ended", words::ending(connection)),
         ("Client", words::client(connection)),
         ("Server", words::server(connection)),
@@ -142,7 +142,7 @@ fn evidence(connection: &Connection, verdict: &Verdict) -> Block {
             Leans::For => "for",
             Leans::Against => "against",
         };
-        let at = seconds(one.at.since(connection.started));
+        let at = seconds(one.at.since(connection.started), connection.duration);
         format!("| {sign} | {} | {at} | {} |\n", one.frame, escaped(&one.text))
     });
     Block::new(
@@ -157,7 +157,7 @@ fn remedies(verdict: &Verdict) -> Block {
     let (tests, cures): (Vec<_>, Vec<_>) = verdict.remedies.iter().partition(|one| one.test_only);
     let lines = cures.into_iter().chain(tests).zip(1..).map(|(one, number)| {
         let mark = if one.test_only { "_Test only, not a cure:_ " } else { "" };
-        format!("{number}. {mark}{}\n", escaped(&one.text))
+        format!("{number}. {mark}{}\n", prose(&words::sentence(&one.text)))
     });
     Block::new(2, "What to do", "", lines)
 }
@@ -166,7 +166,7 @@ fn alternatives(verdict: &Verdict) -> Block {
     let lines = verdict
         .alternatives
         .iter()
-        .map(|one| format!("- `{}`: {}\n", one.cause.slug, escaped(&one.why)));
+        .map(|one| format!("- `{}`: {}\n", one.cause.slug, prose(&words::sentence(&one.why))));
     Block::new(4, "What else it could be", "", lines)
 }
 
@@ -182,7 +182,7 @@ fn timeline(view: &View, connection: &Connection) -> Block {
             other => other.slug(),
         };
         let lost = if step.lost { " (lost)" } else { "" };
-        let at = seconds(step.at.since(connection.started));
+        let at = seconds(step.at.since(connection.started), connection.duration);
         format!("| {at} | {frame} | {speaker} | {}{lost} |\n", escaped(&step.text))
     });
     let head = format!(
@@ -275,6 +275,16 @@ fn escaped(text: &str) -> String {
     safe
 }
 
+/// Text of a rule, in which commands stand between backticks: they become code, everything else stays text.
+fn prose(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    if parts.len().is_multiple_of(2) || text.len() > TEXT {
+        return escaped(text);
+    }
+    let part = |(number, part): (usize, &&str)| if number % 2 == 1 { code(part) } else { escaped(part) };
+    parts.iter().enumerate().map(part).collect()
+}
+
 /// Text in a code span, which can hold everything but a backtick.
 fn code(text: &str) -> String {
     format!("`{}`", printable(text).replace('`', "'"))
@@ -326,5 +336,7 @@ mod tests {
             "\\# head STATUS_LOGON_FAILURE \\_x\\_ a\\*b"
         );
         assert_eq!(code("a`b"), "`a'b`");
+        assert_eq!(prose("run `a_b *x*` at *once*"), "run `a_b *x*` at \\*once\\*");
+        assert_eq!(prose("an odd ` one *x*"), "an odd \\` one \\*x\\*");
     }
 }

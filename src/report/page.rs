@@ -113,17 +113,36 @@ impl<'a> Page<'a> {
     }
 }
 
-/// Lines of at most `width` columns. Words are parted at blanks only, so that commands and names can be copied; a word that is too
-/// long for a line is broken.
+/// Lines of at most `width` columns. Words are parted at blanks only, and commands between backticks not even there where they fit
+/// a line, so that they can be copied; a word that is too long for a line is broken.
 fn wrap(text: &str, width: usize) -> Vec<String> {
+    let whole = whole_commands(text, width);
     let options = Options::new(width)
         .word_separator(WordSeparator::AsciiSpace)
         .word_splitter(WordSplitter::NoHyphenation)
         .wrap_algorithm(textwrap::WrapAlgorithm::FirstFit);
-    textwrap::wrap(text, options)
-        .into_iter()
-        .map(|line| line.into_owned())
-        .collect()
+    let lines = textwrap::wrap(&whole, options);
+    lines.into_iter().map(|line| line.replace(UNPARTED, " ")).collect()
+}
+
+/// A blank at which no line is broken.
+const UNPARTED: char = '\u{a0}';
+
+/// `text` with the blanks of those commands made unpartable that are not longer than a line.
+fn whole_commands(text: &str, width: usize) -> String {
+    let mut whole = String::with_capacity(text.len());
+    for (number, part) in text.split('`').enumerate() {
+        if number > 0 {
+            whole.push('`');
+        }
+        // Every second part stands between backticks. Punctuation may follow, hence the room for it.
+        if number % 2 == 1 && part.width() + 4 <= width {
+            whole.extend(part.chars().map(|c| if c == ' ' { UNPARTED } else { c }));
+        } else {
+            whole.push_str(part);
+        }
+    }
+    whole
 }
 
 #[cfg(test)]
@@ -159,6 +178,16 @@ mod tests {
         let text = format!("{} Test-NetConnection", "x".repeat(55));
         let drawn = page(|page| page.field("Do", &text), false);
         assert!(drawn.lines().any(|line| line.trim() == "Test-NetConnection"), "{drawn}");
+    }
+
+    #[test]
+    fn a_command_stays_on_one_line_where_it_fits() {
+        let text = format!("{} `nslookup rds02.corp.lab`, then go on", "word ".repeat(10));
+        let drawn = page(|page| page.field("Do", &text), false);
+        assert!(drawn.contains("`nslookup rds02.corp.lab`,"), "{drawn}");
+        let long = format!("`{}`", "word ".repeat(30).trim());
+        let drawn = page(|page| page.field("Do", &long), false);
+        assert!(drawn.lines().count() == 3 && !drawn.contains(UNPARTED), "{drawn}");
     }
 
     #[test]

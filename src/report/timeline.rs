@@ -1,6 +1,7 @@
 //! The timeline of a connection: its transcript in steps that a person can follow.
 
 use crate::capture::Timestamp;
+use crate::codes;
 use crate::flow::{Marks, Side};
 use crate::packet::TcpFlags;
 use crate::protocol::tls::suite::CipherSuite;
@@ -22,6 +23,7 @@ pub fn steps(t: &Transcript, progress: &Progress) -> Vec<Step> {
             .map_or(progress.phase, |milestone| milestone.phase)
     };
     packets(t, phase_at, &mut steps);
+    icmp(t, phase_at, &mut steps);
     for moment in t.moments.iter() {
         if let Some(text) = words(&moment.what, moment.side) {
             steps.push(Step {
@@ -95,6 +97,32 @@ fn packets(t: &Transcript, phase_at: impl Fn(Timestamp) -> Phase, steps: &mut Ve
             speaker: speaker(seen.side),
             phase: phase_at(seen.at),
             text: text.to_owned(),
+            inferred: false,
+            lost: false,
+        });
+    }
+}
+
+/// ICMP errors about the connection: of the host itself, or of a device on the path.
+fn icmp(t: &Transcript, phase_at: impl Fn(Timestamp) -> Phase, steps: &mut Vec<Step>) {
+    for seen in &t.tcp.icmp {
+        let message = &seen.message;
+        let space = if message.v6 { &codes::ICMPV6 } else { &codes::ICMP };
+        let number = u32::from(message.kind) << 8 | u32::from(message.code);
+        let name = codes::lookup(space, number).map_or_else(|| space.show(number), |code| code.name.to_owned());
+        let mtu = message
+            .mtu
+            .map_or_else(String::new, |mtu| format!(", next hop takes {mtu} bytes"));
+        steps.push(Step {
+            at: seen.at,
+            frame: Some(seen.no),
+            speaker: match seen.from {
+                from if from == t.client.ip() => Speaker::Client,
+                from if from == t.server.ip() => Speaker::Server,
+                from => Speaker::Middlebox(Some(from)),
+            },
+            phase: phase_at(seen.at),
+            text: format!("ICMP about a packet of the {}: {name}{mtu}", seen.about),
             inferred: false,
             lost: false,
         });

@@ -1,5 +1,6 @@
 //! The contract's slugs in, the words by which people say them out.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use crate::diagnosis::{Act, Confidence, EndedBy, Mechanism, Verdict};
@@ -7,8 +8,9 @@ use crate::report::model::{Attempt, Connection, Report};
 use crate::transcript::{Phase, Role, Transport, Vantage};
 
 /// Who that is.
-pub(super) fn act(act: Act) -> &'static str {
-    match act {
+pub(super) fn act(verdict: &Verdict) -> &'static str {
+    match verdict.act {
+        Act::Nobody if !verdict.healthy() => "nobody yet: the capture does not tell",
         Act::Client => "client: the user or the client machine",
         Act::Server => "server: the administrator of the Remote Desktop host",
         Act::Network => "network: whoever runs firewall, VPN, routers, DNS",
@@ -19,10 +21,11 @@ pub(super) fn act(act: Act) -> &'static str {
 }
 
 /// How often a verdict of this confidence is right.
-pub(super) fn confidence(confidence: Confidence) -> &'static str {
-    match confidence {
+pub(super) fn confidence(verdict: &Verdict) -> &'static str {
+    match verdict.confidence {
         Confidence::Certain => "certain: it was said in clear on the wire",
         Confidence::Likely => "likely: right about 9 times in 10",
+        Confidence::Possible if verdict.alternatives.is_empty() => "possible: right about 6 times in 10",
         Confidence::Possible => "possible: right about 6 times in 10, read the alternatives",
     }
 }
@@ -170,6 +173,16 @@ pub(super) fn source(report: &Report, number: u32) -> String {
     }
 }
 
+/// `text` as a sentence of its own: an ordinary first word gets a capital letter, a name or a command stays as it is.
+pub(super) fn sentence(text: &str) -> Cow<'_, str> {
+    let first = text.split(' ').next().unwrap_or_default().trim_end_matches([',', ':', ';']);
+    let ordinary = first.len() != text.len() && first.bytes().all(|b| b.is_ascii_lowercase());
+    match text.split_at_checked(1) {
+        Some((head, tail)) if ordinary && !first.is_empty() => Cow::Owned(head.to_ascii_uppercase() + tail),
+        _ => Cow::Borrowed(text),
+    }
+}
+
 /// `n` with its digits in groups of three.
 pub(super) fn grouped(n: u64) -> String {
     let digits = n.to_string();
@@ -197,5 +210,41 @@ pub(super) fn bytes(n: u64) -> String {
         1_000..999_950 => scaled(1e3, "kB"),
         999_950..999_950_000 => scaled(1e6, "MB"),
         _ => scaled(1e9, "GB"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ordinary_words_are_capitalised() {
+        for (text, wanted) in [
+            ("the client offers TLS", "The client offers TLS"),
+            ("on the host: look", "On the host: look"),
+            ("fClientDisableUDP is a policy", "fClientDisableUDP is a policy"),
+            ("10.1.2.3 answers", "10.1.2.3 answers"),
+            ("`qwinsta` tells", "`qwinsta` tells"),
+            ("rds01.corp.lab is down", "rds01.corp.lab is down"),
+            ("nslookup", "nslookup"),
+            ("élan vital", "élan vital"),
+            ("", ""),
+        ] {
+            assert_eq!(sentence(text), wanted);
+        }
+    }
+
+    #[test]
+    fn numbers_are_grouped_and_bytes_scaled() {
+        assert_eq!(
+            (grouped(0).as_str(), grouped(999).as_str(), grouped(1_234_567).as_str()),
+            ("0", "999", "1,234,567")
+        );
+        assert_eq!(count(1, "packet"), "1 packet");
+        assert_eq!(
+            (bytes(999).as_str(), bytes(1_000).as_str(), bytes(999_950).as_str()),
+            ("999 bytes", "1.0 kB", "1.0 MB")
+        );
+        assert_eq!(bytes(1_500_000_000), "1.5 GB");
     }
 }

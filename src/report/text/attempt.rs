@@ -4,7 +4,7 @@ use std::io;
 
 use anstyle::Style;
 
-use crate::capture::{FrameNo, Span, Timestamp};
+use crate::capture::{FrameNo, Timestamp};
 use crate::diagnosis::{Leans, Verdict};
 use crate::report::clock::{date_time, duration, seconds, time_of_day};
 use crate::report::model::{Attempt, Connection, Note, Report, Speaker, Step};
@@ -35,7 +35,7 @@ pub(super) fn body(page: &mut Page<'_>, report: &Report, view: &View, told: (&At
     timeline(page, view, connection, verdict)?;
     alternatives(page, verdict)?;
     remedies(page, verdict)?;
-    others(page, report, view, attempt, connection)?;
+    others(page, report, view, told)?;
     let findings: Vec<&Note> = attempt
         .side_findings
         .iter()
@@ -49,8 +49,8 @@ pub(super) fn body(page: &mut Page<'_>, report: &Report, view: &View, told: (&At
 
 fn facts(page: &mut Page<'_>, report: &Report, view: &View, told: (&Attempt, &Connection, &Verdict)) -> io::Result<()> {
     let (attempt, connection, verdict) = told;
-    page.field("Who must act", words::act(verdict.act))?;
-    page.field("Confidence", words::confidence(verdict.confidence))?;
+    page.field("Who must act", words::act(verdict))?;
+    page.field("Confidence", words::confidence(verdict))?;
     page.field("Ended", &words::ending(connection))?;
     page.field("Client", &words::client(connection))?;
     page.field("Server", &words::server(connection))?;
@@ -154,8 +154,11 @@ fn evidence(page: &mut Page<'_>, report: &Report, connection: &Connection, verdi
             true => String::new(),
             false => format!(" (in {})", words::source(report, one.source)),
         };
-        let place = place(Some(one.frame), one.at.since(connection.started));
-        page.row(&[sign, (&place, DIM)], (&format!("{}{elsewhere}", one.text), PLAIN))?;
+        let place = place(connection, Some(one.frame), one.at);
+        page.row(
+            &[sign, (&place, DIM)],
+            (&format!("{}{elsewhere}", words::sentence(&one.text)), PLAIN),
+        )?;
     }
     Ok(())
 }
@@ -164,9 +167,13 @@ fn columns(page: &mut Page<'_>) -> io::Result<()> {
     page.row(&[("    ", PLAIN)], (&format!("{:>7}  {:>9}", "frame", "seconds"), DIM))
 }
 
-fn place(frame: Option<FrameNo>, at: Span) -> String {
+/// A frame and a time after the begin, as wide as their columns.
+fn place(connection: &Connection, frame: Option<FrameNo>, at: Timestamp) -> String {
     let frame = frame.map_or_else(|| "-".to_owned(), |frame| frame.to_string());
-    format!("{frame:>7}  {:>9}  ", seconds(at))
+    format!(
+        "{frame:>7}  {:>9}  ",
+        seconds(at.since(connection.started), connection.duration)
+    )
 }
 
 fn timeline(page: &mut Page<'_>, view: &View, connection: &Connection, verdict: &Verdict) -> io::Result<()> {
@@ -175,7 +182,7 @@ fn timeline(page: &mut Page<'_>, view: &View, connection: &Connection, verdict: 
         return Ok(());
     }
     let zero = time_of_day(connection.started, &view.zone);
-    page.title(&format!("Timeline (0.000 is {zero})"))?;
+    page.title(&format!("Timeline (0 is {zero})"))?;
     columns(page)?;
     let steps = &connection.timeline;
     let shorten = view.detail < Detail::Verbose && steps.len() > STEPS;
@@ -196,7 +203,7 @@ fn timeline(page: &mut Page<'_>, view: &View, connection: &Connection, verdict: 
         }
         left_out(page, &mut hidden)?;
         headings.before(page, step.phase)?;
-        line(page, connection.started, step)?;
+        line(page, connection, step)?;
     }
     left_out(page, &mut hidden)?;
     headings.rest(page)
@@ -211,9 +218,10 @@ fn left_out(page: &mut Page<'_>, hidden: &mut usize) -> io::Result<()> {
     Ok(())
 }
 
-fn line(page: &mut Page<'_>, zero: Timestamp, step: &Step) -> io::Result<()> {
+fn line(page: &mut Page<'_>, connection: &Connection, step: &Step) -> io::Result<()> {
     let (speaker, style) = match step.speaker {
         Speaker::Client => ("client", PLAIN),
+        Speaker::Server if step.phase == Phase::Dns => ("resolver", PLAIN),
         Speaker::Server => ("server", PLAIN),
         Speaker::Middlebox(_) => ("middlebox", BAD),
         Speaker::Nobody => ("", PLAIN),
@@ -228,7 +236,7 @@ fn line(page: &mut Page<'_>, zero: Timestamp, step: &Step) -> io::Result<()> {
     if step.lost {
         text.push_str(" (lost)");
     }
-    let place = place(step.frame, step.at.since(zero));
+    let place = place(connection, step.frame, step.at);
     page.row(
         &[("    ", PLAIN), (&place, DIM), (&format!("{speaker:<11}"), style)],
         (&text, PLAIN),
@@ -292,7 +300,10 @@ fn alternatives(page: &mut Page<'_>, verdict: &Verdict) -> io::Result<()> {
     }
     page.title("What else it could be")?;
     for one in &verdict.alternatives {
-        page.row(&[("  ", PLAIN)], (&format!("{}: {}", one.cause.slug, one.why), PLAIN))?;
+        page.row(
+            &[("  ", PLAIN)],
+            (&format!("{}: {}", one.cause.slug, words::sentence(&one.why)), PLAIN),
+        )?;
     }
     Ok(())
 }
@@ -304,7 +315,7 @@ fn remedies(page: &mut Page<'_>, verdict: &Verdict) -> io::Result<()> {
     page.title("What to do")?;
     let (tests, cures): (Vec<_>, Vec<_>) = verdict.remedies.iter().partition(|one| one.test_only);
     for (number, one) in (1..).zip(&cures) {
-        page.row(&[(&format!("  {number}. "), DIM)], (&one.text, PLAIN))?;
+        page.row(&[(&format!("  {number}. "), DIM)], (&words::sentence(&one.text), PLAIN))?;
     }
     if !tests.is_empty() {
         page.row(
@@ -313,12 +324,13 @@ fn remedies(page: &mut Page<'_>, verdict: &Verdict) -> io::Result<()> {
         )?;
     }
     for (number, one) in (cures.len() + 1..).zip(&tests) {
-        page.row(&[(&format!("  {number}. "), DIM)], (&one.text, PLAIN))?;
+        page.row(&[(&format!("  {number}. "), DIM)], (&words::sentence(&one.text), PLAIN))?;
     }
     Ok(())
 }
 
-fn others(page: &mut Page<'_>, report: &Report, view: &View, attempt: &Attempt, told: &Connection) -> io::Result<()> {
+fn others(page: &mut Page<'_>, report: &Report, view: &View, told: (&Attempt, &Connection, &Verdict)) -> io::Result<()> {
+    let (attempt, told, verdict) = told;
     let others: Vec<&Connection> = (attempt.connections.iter())
         .filter(|&&id| id != told.id)
         .filter_map(|&id| report.connection(id))
@@ -334,7 +346,11 @@ fn others(page: &mut Page<'_>, report: &Report, view: &View, attempt: &Attempt, 
             words::client(other),
             words::server(other),
             words::frames(other),
-            other.verdict.summary,
+            if other.verdict.cause == verdict.cause {
+                "the same"
+            } else {
+                &other.verdict.summary
+            },
         );
         page.row(
             &[("  ", PLAIN), (other.verdict.cause.slug, style(&other.verdict)), (" ", PLAIN)],
