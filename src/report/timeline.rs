@@ -7,6 +7,7 @@ use crate::packet::TcpFlags;
 use crate::protocol::tls::suite::CipherSuite;
 use crate::protocol::x224::Answer;
 use crate::report::model::{Speaker, Step};
+use crate::transcript::hidden::Said;
 use crate::transcript::{Phase, Progress, SealedKind, Transcript, What};
 
 /// How many steps a timeline has at most; the middle of a long one is left out, and that is a step.
@@ -33,6 +34,21 @@ pub fn steps(t: &Transcript, progress: &Progress) -> Vec<Step> {
                 phase: phase_at(moment.at),
                 text,
                 inferred: false,
+                lost: false,
+            });
+        }
+    }
+    // What is behind TLS, and MCS wherever it is spoken, comes from the reading that the verdict rests on, too.
+    for line in progress.hidden.lines.iter().filter(|line| !line.text.is_empty()) {
+        let sealed_alert = line.inferred && matches!(line.said, Said::Alert(_));
+        if !sealed_alert {
+            steps.push(Step {
+                at: line.at,
+                frame: Some(line.frames.last),
+                speaker: speaker(line.side),
+                phase: phase_at(line.at),
+                text: line.text.clone(),
+                inferred: line.inferred,
                 lost: false,
             });
         }
@@ -169,9 +185,6 @@ fn words(what: &What, side: Side) -> Option<String> {
             ),
             SealedKind::Handshake | SealedKind::Application => return None,
         },
-        What::ConnectInitial(_) => "MCS Connect-Initial".to_owned(),
-        What::ConnectResponse { result, .. } => format!("MCS Connect-Response: {result}"),
-        What::Ultimatum(reason) => format!("MCS Disconnect Provider Ultimatum: {reason}"),
         What::Foreign(foreign) => match foreign.looks_like {
             Some(name) => format!("not RDP: {name}"),
             None => "bytes that are not RDP".to_owned(),
@@ -180,13 +193,17 @@ fn words(what: &What, side: Side) -> Option<String> {
         What::Malformed(protocol, flaw) => format!("a malformed {protocol} message: {}", flaw.why),
         What::Handshake(_)
         | What::ChangeCipherSpec
+        | What::ConnectInitial(_)
+        | What::ConnectResponse { .. }
+        | What::Ultimatum(_)
         | What::ErectDomain
         | What::AttachUser
         | What::AttachUserConfirm(_)
         | What::Join(_)
         | What::JoinConfirm { .. }
         | What::ChannelData { .. }
-        | What::FastPath(_) => return None,
+        | What::FastPath(_)
+        | What::Pdu(_) => return None,
     })
 }
 

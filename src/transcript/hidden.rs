@@ -1,11 +1,27 @@
 //! What TLS hides, told from record sizes, directions and timing, or read where the session's keys are known.
+//!
+//! Either way the result is the same: lines that say what each message means. One reading of the lines gives the phases, so that a
+//! verdict with keys and one without can differ in detail, not in direction.
+
+mod content;
+mod credssp;
+mod rdp;
+mod records;
+pub mod said;
+mod story;
 
 use crate::capture::{FrameNo, Timestamp};
 use crate::flow::Side;
+use crate::protocol::mcs::McsResult;
 use crate::protocol::x224::Protocols;
-use crate::transcript::moment::{SealedKind, What};
+use crate::transcript::moment::{Depth, Frames, SealedKind, What};
 use crate::transcript::phase::Phase;
 use crate::transcript::tcp::Transcript;
+pub use said::{Line, Said};
+
+/// A connection of which no landmark was seen has reached the session where each side has sent so many records: MCS to Font Map takes
+/// no known client and server as many.
+const SURELY_SESSION: usize = 30;
 
 /// A phase behind TLS that was completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +36,25 @@ pub struct HiddenStep {
     pub inferred: bool,
 }
 
+/// The authentication package inside CredSSP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Package {
+    /// NTLM.
+    Ntlm,
+    /// Kerberos.
+    Kerberos,
+}
+
+impl Package {
+    /// The usual name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Package::Ntlm => "NTLM",
+            Package::Kerberos => "Kerberos",
+        }
+    }
+}
+
 /// What was made out behind TLS.
 #[derive(Clone, Debug)]
 pub struct Hidden {
@@ -31,68 +66,154 @@ pub struct Hidden {
     pub inferred: bool,
     /// The phases that were completed, in order.
     pub completed: Vec<HiddenStep>,
+    /// NTLM or Kerberos, where CredSSP shows it.
+    pub package: Option<Package>,
+    /// The messages that tell it, in order.
+    pub lines: Vec<Line>,
+}
+
+impl Hidden {
+    /// The first line that `pick` wants.
+    pub fn find(&self, pick: impl Fn(&Line) -> bool) -> Option<&Line> {
+        self.lines.iter().find(|line| pick(line))
+    }
+
+    /// The last line that `pick` wants.
+    pub fn last(&self, pick: impl Fn(&Line) -> bool) -> Option<&Line> {
+        self.lines.iter().rev().find(|line| pick(line))
+    }
+
+    /// Whether somebody said this.
+    pub fn was_said(&self, said: Said) -> bool {
+        self.lines.iter().any(|line| line.said == said)
+    }
 }
 
 /// Reads what is behind the TLS of a connection.
 pub fn read(t: &Transcript) -> Hidden {
-    let hybrid = t
-        .selected()
-        .is_some_and(|selected| selected.0 & (Protocols::PROTOCOL_HYBRID.0 | Protocols::PROTOCOL_HYBRID_EX.0) != 0);
+    if in_clear(t) {
+        return clear_progress(t);
+    }
+    let selected = t.selected().map_or(0, |selected| selected.0);
+    let has = |protocol: Protocols| selected & protocol.0 != 0;
+    let hybrid_ex = has(Protocols::PROTOCOL_HYBRID_EX);
+    let hybrid = hybrid_ex || has(Protocols::PROTOCOL_HYBRID);
+    let redirected = has(Protocols::PROTOCOL_RDSTLS) || has(Protocols::PROTOCOL_RDSAAD);
     let first_phase = if hybrid { Phase::CredSsp } else { Phase::Mcs };
-    let mut hidden = Hidden {
-        first_phase,
-        phase: None,
-        inferred: true,
-        completed: Vec::new(),
-    };
-    let application: Vec<_> = t
-        .sealed()
-        .filter(|(_, sealed)| sealed.kind == SealedKind::Application)
-        .collect();
-    let of = |side: Side| application.iter().filter(|(moment, _)| moment.side == side).count();
-    // The fewest records with which any known client and server come from MCS to Font Map: 13 and 15.
-    if of(Side::Client) >= 18 && of(Side::Server) >= 18 {
-        if let Some((moment, _)) = application.get(36) {
-            hidden.completed.push(HiddenStep {
-                phase: first_phase,
-                at: moment.at,
-                frame: moment.frames.last,
-                inferred: true,
-            });
-        }
-        hidden.phase = Some(Phase::Session);
+    let mut hidden = story::tell(by_size(t, hybrid, hybrid_ex, redirected), first_phase);
+    if hidden.phase != Some(Phase::Session) {
+        surely_session(t, &mut hidden);
     }
     hidden
 }
 
-/// How far Standard RDP Security came: MCS headers are in clear, their content may not be.
-pub fn clear_progress(t: &Transcript) -> Hidden {
-    let mut clear = Hidden {
-        first_phase: Phase::Mcs,
-        phase: None,
-        inferred: false,
-        completed: Vec::new(),
-    };
-    let mut data = PerCount::default();
-    for moment in t.outer() {
-        if let What::ChannelData { .. } | What::FastPath(_) = moment.what {
-            data.count += 1;
-            if data.count == 12 {
-                clear.completed.push(HiddenStep {
-                    phase: Phase::Mcs,
-                    at: moment.at,
-                    frame: moment.frames.last,
-                    inferred: true,
-                });
-                clear.phase = Some(Phase::Session);
-                clear.inferred = true;
-            }
+/// The lines that sizes tell.
+fn by_size(t: &Transcript, hybrid: bool, hybrid_ex: bool, redirected: bool) -> Vec<Line> {
+    let records = records::collect(t, Depth::OUTER);
+    let mut lines = Vec::new();
+    let initial = rdp::find_connect_initial(&records);
+    let before = initial.unwrap_or(records.len());
+    let (logon, rest) = records.split_at(before);
+    if hybrid {
+        let used = credssp::read(logon, hybrid_ex, &mut lines);
+        let left = logon.get(used..).unwrap_or_default();
+        match initial {
+            Some(_) => rdp::read(rest, &mut lines),
+            None => rdp::read(left, &mut lines),
+        }
+    } else if redirected {
+        lines.extend(logon.iter().map(|record| record.line(Said::RedirectedLogon, "")));
+        rdp::read(rest, &mut lines);
+    } else {
+        match initial {
+            Some(_) => rdp::read(rest, &mut lines),
+            None => rdp::read(&records, &mut lines),
         }
     }
-    clear
+    lines
 }
 
-#[derive(Default)]
-struct PerCount {
-    count: u32,
+/// Where holes in the capture or unusual clients hide the landmarks, the mere number of records tells a session.
+fn surely_session(t: &Transcript, hidden: &mut Hidden) {
+    let after = hidden
+        .last(|line| line.said == Said::ClientInfo)
+        .map_or(FrameNo(0), |line| line.frames.last);
+    let application: Vec<_> = t
+        .sealed()
+        .filter(|(moment, sealed)| sealed.kind == SealedKind::Application && moment.frames.first > after)
+        .map(|(moment, _)| moment)
+        .collect();
+    let of = |side: Side| {
+        application
+            .iter()
+            .filter(|moment| moment.side == side)
+            .nth(SURELY_SESSION - 1)
+    };
+    let (Some(client), Some(server)) = (of(Side::Client), of(Side::Server)) else {
+        return;
+    };
+    let last = if client.at > server.at { client } else { server };
+    let done = hidden.completed.last().map(|step| step.phase);
+    for phase in [Phase::CredSsp, Phase::Mcs, Phase::Licensing, Phase::Activation] {
+        if phase >= hidden.first_phase && done.is_none_or(|done| phase > done) && hidden.first_phase_seen(t) {
+            hidden.completed.push(HiddenStep {
+                phase,
+                at: last.at,
+                frame: last.frames.last,
+                inferred: true,
+            });
+        }
+    }
+    hidden.phase = Some(Phase::Session);
+    hidden.inferred = true;
+    hidden.lines.push(Line {
+        said: Said::Data,
+        side: Side::Server,
+        at: last.at,
+        frames: Frames {
+            first: last.frames.first,
+            last: last.frames.last,
+        },
+        inferred: true,
+        text: format!("{SURELY_SESSION} records of each side: more than any known client and server need to reach the session"),
+    });
+}
+
+impl Hidden {
+    /// Whether the connection was seen from its X.224 negotiation on, so that phases can be told at all.
+    fn first_phase_seen(&self, t: &Transcript) -> bool {
+        t.confirm().is_some()
+    }
+}
+
+/// Whether the connection has no TLS: Standard RDP Security was selected, or MCS was spoken in clear.
+pub fn in_clear(t: &Transcript) -> bool {
+    t.selected().is_some_and(|protocols| protocols.0 == 0)
+        || t.outer().any(|moment| match &moment.what {
+            What::ConnectInitial(_) | What::AttachUser | What::ChannelData { .. } | What::FastPath(_) | What::Pdu(_) => true,
+            What::ConnectResponse { result, .. } => *result == McsResult::RT_SUCCESSFUL,
+            _ => false,
+        })
+}
+
+/// How far Standard RDP Security came: MCS headers are in clear, their content may not be.
+fn clear_progress(t: &Transcript) -> Hidden {
+    let mut hidden = story::tell(content::lines(t, Depth::OUTER), Phase::Mcs);
+    let data = t
+        .outer()
+        .filter(|moment| matches!(moment.what, What::ChannelData { .. } | What::FastPath(_)))
+        .nth(2 * SURELY_SESSION);
+    if let Some(moment) = data
+        && hidden.phase != Some(Phase::Session)
+    {
+        hidden.phase = Some(Phase::Session);
+        hidden.inferred = true;
+        hidden.completed.push(HiddenStep {
+            phase: Phase::Mcs,
+            at: moment.at,
+            frame: moment.frames.last,
+            inferred: true,
+        });
+    }
+    hidden
 }

@@ -1,5 +1,6 @@
 //! Flow events and messages in, a transcript out: what was said, by whom, in which frames, and how far it came.
 
+mod domain;
 pub mod hidden;
 mod inbox;
 pub mod moment;
@@ -10,7 +11,7 @@ pub mod tcp;
 mod tls;
 
 pub use inbox::Stamp;
-pub use moment::{Depth, Foreign, Frames, Moment, Moments, Sealed, SealedKind, What};
+pub use moment::{CredSsp, Depth, Foreign, Frames, Moment, Moments, Pdu, Sealed, SealedKind, What};
 pub use phase::{Phase, Role, Transport, Vantage};
 pub use progress::{Milestone, Progress};
 pub use recorder::Recorder;

@@ -6,6 +6,11 @@ use crate::protocol::Flaw;
 use crate::protocol::gcc;
 use crate::protocol::mcs::{McsResult, Reason};
 use crate::protocol::preamble::Preamble;
+use crate::protocol::rdp::SecurityFlags;
+use crate::protocol::rdp::info::ClientInfo;
+use crate::protocol::rdp::license::License;
+use crate::protocol::rdp::redirection::Redirection;
+use crate::protocol::rdp::share;
 use crate::protocol::tls::alert::Alert;
 use crate::protocol::tls::certificate::Certificate;
 use crate::protocol::tls::handshake::HandshakeType;
@@ -13,6 +18,7 @@ use crate::protocol::tls::hello::{ClientHello, ServerHello};
 use crate::protocol::tls::record::{ContentType, Version};
 use crate::protocol::tls::size::PlaintextLength;
 use crate::protocol::x224;
+use crate::protocol::{aad, rdstls, spnego};
 
 /// The frames that delivered a message: the one with its first byte and the one with its last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,12 +117,63 @@ pub enum What {
     },
     /// A fast-path input or update: its length.
     FastPath(usize),
+    /// A PDU of the I/O channel or the message channel, or of a logon that comes before MCS.
+    Pdu(Box<Pdu>),
     /// Bytes that are neither RDP nor TLS; what they look like.
     Foreign(Foreign),
     /// Bytes that the capture lost or cut.
     Gap(u32),
     /// A message that breaks its protocol's rules.
     Malformed(&'static str, Flaw),
+}
+
+/// What RDP says once its connection stands, and how the user logs on before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pdu {
+    /// CredSSP.
+    CredSsp(CredSsp),
+    /// Early User Authorization Result.
+    EarlyResult(u32),
+    /// RDSTLS.
+    Rdstls(rdstls::Pdu),
+    /// RDS AAD Auth.
+    Aad(aad::Message),
+    /// Security Exchange of Standard RDP Security.
+    SecurityExchange,
+    /// Client Info, without the password.
+    ClientInfo(ClientInfo),
+    /// A licensing PDU.
+    License(License),
+    /// Network auto-detection.
+    AutoDetect,
+    /// Initiate Multitransport Request or Response: the server asks for a UDP side channel.
+    Multitransport,
+    /// Server Redirection.
+    Redirection(Redirection),
+    /// A Share Control PDU that is not mere graphics or input.
+    Share(share::Pdu),
+    /// Sealed by Standard RDP Security: flags and length of what is hidden, signature included.
+    Encrypted {
+        /// The flags of the security header.
+        flags: SecurityFlags,
+        /// Bytes behind the header.
+        length: usize,
+    },
+}
+
+/// What a TSRequest says in clear.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CredSsp {
+    /// `version`.
+    pub version: u32,
+    /// The tokens in it.
+    pub tokens: Vec<spnego::Negotiation>,
+    /// `pubKeyAuth` is there.
+    pub public_key: bool,
+    /// `authInfo` is there.
+    pub credentials: bool,
+    /// `errorCode`.
+    pub error: Option<u32>,
 }
 
 /// A TLS record whose content is hidden.

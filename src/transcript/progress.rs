@@ -2,10 +2,8 @@
 
 use crate::capture::{FrameNo, Timestamp};
 use crate::flow::{Opening, Side};
-use crate::protocol::mcs::McsResult;
 use crate::protocol::tls::record::Version;
 use crate::transcript::hidden::{self, Hidden};
-use crate::transcript::moment::What;
 use crate::transcript::phase::{Phase, Role};
 use crate::transcript::tcp::Transcript;
 
@@ -99,13 +97,13 @@ impl Walk {
             self.complete(Phase::X224, moment.at, moment.frames.last, false);
         } else if !midstream || t.request().is_some() {
             // TLS or MCS without a Connection Confirm: its frame was not captured.
-            let went_on = t.client_hello().is_some() || t.sealed().next().is_some() || spoke_mcs(t);
+            let went_on = t.client_hello().is_some() || t.sealed().next().is_some() || hidden::in_clear(t);
             if !went_on {
                 return (Phase::X224, false);
             }
         }
-        if t.selected().is_some_and(|protocols| protocols.0 == 0) || spoke_mcs(t) {
-            return self.standard_security(t);
+        if hidden::in_clear(t) {
+            return self.behind(hidden, Phase::Mcs);
         }
         let next = hidden.first_phase;
         self.tls(t, next).unwrap_or_else(|| self.behind(hidden, next))
@@ -139,23 +137,4 @@ impl Walk {
         }
         (hidden.phase.unwrap_or(first), hidden.inferred)
     }
-
-    /// Standard RDP Security: MCS in clear, then RC4 under MCS headers that stay readable.
-    fn standard_security(&mut self, t: &Transcript) -> (Phase, bool) {
-        let clear = hidden::clear_progress(t);
-        for step in &clear.completed {
-            self.complete(step.phase, step.at, step.frame, step.inferred);
-        }
-        (clear.phase.unwrap_or(Phase::Mcs), clear.inferred)
-    }
-}
-
-/// Whether MCS was spoken in clear.
-fn spoke_mcs(t: &Transcript) -> bool {
-    t.outer().any(|moment| {
-        matches!(
-            &moment.what,
-            What::ConnectInitial(_) | What::AttachUser | What::ChannelData { .. } | What::FastPath(_)
-        ) || matches!(&moment.what, What::ConnectResponse { result, .. } if *result == McsResult(0))
-    })
 }

@@ -6,7 +6,8 @@ use crate::flow::{Limits, PerSide, Seen, Side};
 use crate::protocol::sniff::{Sniffed, sniff};
 use crate::protocol::tls::record::{self, ContentType, RecordHeader};
 use crate::protocol::x224::{self, Tpdu};
-use crate::protocol::{Parsed, gcc, mcs, preamble, tpkt};
+use crate::protocol::{Parsed, mcs, preamble, tpkt};
+use crate::transcript::domain::Domain;
 use crate::transcript::inbox::{Inbox, Stamp};
 use crate::transcript::moment::{Depth, Foreign, Frames, Moment, Moments, What};
 use crate::transcript::tls::Tls;
@@ -78,6 +79,8 @@ struct Layer {
     /// Whether MCS was spoken in clear here: fast-path PDUs may follow.
     mcs: bool,
     tls: Option<Box<Tls>>,
+    /// What MCS has agreed on.
+    domain: Domain,
 }
 
 impl Layer {
@@ -94,6 +97,7 @@ impl Layer {
             foreign: PerSide::default(),
             mcs: false,
             tls: None,
+            domain: Domain::default(),
         }
     }
 
@@ -360,43 +364,25 @@ impl Layer {
 
     fn tpdu(&mut self, side: Side, tpdu: &Tpdu<'_>, first: Stamp, last: Stamp, moments: &mut Moments) {
         let what = match tpdu {
+            Tpdu::Data(data) => {
+                let said = match mcs::parse(data.payload) {
+                    Ok(pdu) => {
+                        self.mcs = true;
+                        self.domain.says(&pdu)
+                    }
+                    Err(flaw) => vec![What::Malformed("MCS", flaw)],
+                };
+                for what in said {
+                    self.say(side, first, last, what, moments);
+                }
+                return;
+            }
             Tpdu::ConnectionRequest(request) => What::Request(Box::new(request.clone())),
             Tpdu::ConnectionConfirm(confirm) => What::Confirm(Box::new(confirm.clone())),
             Tpdu::DisconnectRequest(request) => What::X224Disconnect(request.reason),
             Tpdu::Error(error) => What::X224Error(error.cause),
-            Tpdu::Data(data) => match mcs::parse(data.payload) {
-                Ok(pdu) => {
-                    self.mcs = true;
-                    mcs_says(&pdu)
-                }
-                Err(flaw) => What::Malformed("MCS", flaw),
-            },
         };
         self.say(side, first, last, what, moments);
-    }
-}
-
-fn mcs_says(pdu: &mcs::Pdu<'_>) -> What {
-    match pdu {
-        mcs::Pdu::ConnectInitial { user_data } => What::ConnectInitial(gcc::client(user_data).ok().map(Box::new)),
-        mcs::Pdu::ConnectResponse { result, user_data, .. } => What::ConnectResponse {
-            result: *result,
-            data: gcc::server(user_data).ok().map(Box::new),
-        },
-        mcs::Pdu::ErectDomainRequest => What::ErectDomain,
-        mcs::Pdu::AttachUserRequest => What::AttachUser,
-        mcs::Pdu::AttachUserConfirm { result, .. } => What::AttachUserConfirm(*result),
-        mcs::Pdu::ChannelJoinRequest { channel, .. } => What::Join(*channel),
-        mcs::Pdu::ChannelJoinConfirm { requested, result, .. } => What::JoinConfirm {
-            channel: *requested,
-            result: *result,
-        },
-        mcs::Pdu::DisconnectProviderUltimatum { reason } => What::Ultimatum(*reason),
-        mcs::Pdu::SendDataRequest(data) | mcs::Pdu::SendDataIndication(data) => What::ChannelData {
-            channel: data.channel,
-            length: data.payload.len(),
-        },
-        mcs::Pdu::Other { .. } => What::ChannelData { channel: 0, length: 0 },
     }
 }
 

@@ -1,0 +1,105 @@
+//! What a hidden or an opened message means for the course of a connection, whichever way it became known.
+
+use crate::capture::Timestamp;
+use crate::flow::Side;
+use crate::transcript::moment::Frames;
+
+/// The meaning of one message behind TLS. A code is `None` where only the message's size is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// NTLM NEGOTIATE.
+    NtlmNegotiate,
+    /// NTLM CHALLENGE.
+    NtlmChallenge,
+    /// NTLM AUTHENTICATE, in CredSSP together with the proof that binds it to the server's key.
+    NtlmAuthenticate,
+    /// Kerberos TGT-REQ or TGT-REP: user-to-user authentication begins.
+    KerberosTicket,
+    /// Kerberos AP-REQ: the client shows its ticket.
+    KerberosApRequest,
+    /// Kerberos AP-REP: the server takes the ticket.
+    KerberosApReply,
+    /// Kerberos KRB-ERROR in place of AP-REP.
+    KerberosError(Option<u32>),
+    /// A leg of CredSSP that is not told further.
+    CredSspLeg,
+    /// `pubKeyAuth`: of the client its proof, of the server the acceptance of the logon.
+    PublicKey,
+    /// `authInfo`: the client hands its credentials over.
+    Credentials,
+    /// `errorCode` of CredSSP: the server refuses the logon.
+    LogonError(Option<u32>),
+    /// Early User Authorization Result.
+    EarlyResult(Option<u32>),
+    /// RDSTLS or RDS AAD Auth, anything but the result.
+    RedirectedLogon,
+    /// The result of RDSTLS.
+    RdstlsResult(Option<u32>),
+    /// The result of RDS AAD Auth.
+    AadResult(Option<u32>),
+    /// MCS Connect-Initial.
+    ConnectInitial,
+    /// MCS Connect-Response, with its result.
+    ConnectResponse(Option<u8>),
+    /// MCS Erect Domain or Attach User Request.
+    AttachUser,
+    /// MCS Attach User Confirm, with its result.
+    AttachConfirm(Option<u8>),
+    /// MCS Channel Join Request.
+    Join,
+    /// MCS Channel Join Confirm, with its result.
+    JoinConfirm(Option<u8>),
+    /// Security Exchange of Standard RDP Security.
+    SecurityExchange,
+    /// Client Info.
+    ClientInfo,
+    /// Network auto-detection.
+    AutoDetect,
+    /// License Request or Platform Challenge of the server, or the client's answer to it.
+    License,
+    /// The end of licensing. By size alone it may be an error message as well.
+    LicenseDone(Option<u32>),
+    /// A licensing error message: code.
+    LicenseError(u32),
+    /// Server Redirection.
+    Redirection,
+    /// Demand Active.
+    DemandActive,
+    /// Confirm Active.
+    ConfirmActive,
+    /// Synchronize, Control, Persistent Key List, Font List.
+    Finalization,
+    /// Font Map: the session begins.
+    FontMap,
+    /// Save Session Info: the user is logged on.
+    LoggedOn,
+    /// Save Session Info: what winlogon says about the logon.
+    LogonNotice(Option<u32>),
+    /// Shutdown Request: the user closes the window.
+    ShutdownRequest,
+    /// Set Error Info.
+    SetErrorInfo(Option<u32>),
+    /// MCS Disconnect Provider Ultimatum, with its reason.
+    Ultimatum(Option<u8>),
+    /// A TLS alert under encryption; level and description where it was opened.
+    Alert(Option<(u8, u8)>),
+    /// Data of the session.
+    Data,
+}
+
+/// One message behind TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// What it means.
+    pub said: Said,
+    /// Who said it.
+    pub side: Side,
+    /// When its last byte passed.
+    pub at: Timestamp,
+    /// In which frames.
+    pub frames: Frames,
+    /// Told from size, direction and place, not from content.
+    pub inferred: bool,
+    /// What the message is, and where it was inferred, by which size. Empty for what would only fill the page.
+    pub text: String,
+}
