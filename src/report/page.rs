@@ -82,10 +82,13 @@ impl<'a> Page<'a> {
             match line.strip_prefix(slug) {
                 Some(rest) if number == 0 => {
                     self.piece(slug, style)?;
-                    self.piece(rest, PLAIN)?;
+                    self.piece(rest, BOLD)?;
                 }
                 _ if number == 0 => self.piece(line, style)?,
-                _ => self.piece(&format!("  {line}"), PLAIN)?,
+                _ => {
+                    self.piece("  ", PLAIN)?;
+                    self.piece(line, BOLD)?;
+                }
             }
             self.gap()?;
         }

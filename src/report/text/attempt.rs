@@ -154,9 +154,9 @@ fn evidence(page: &mut Page<'_>, report: &Report, connection: &Connection, verdi
             true => String::new(),
             false => format!(" (in {})", words::source(report, one.source)),
         };
-        let place = place(connection, Some(one.frame), one.at);
+        let (frame, seconds) = place(connection, Some(one.frame), one.at);
         page.row(
-            &[sign, (&place, DIM)],
+            &[sign, (&frame, PLAIN), (&seconds, DIM)],
             (&format!("{}{elsewhere}", words::sentence(&one.text)), PLAIN),
         )?;
     }
@@ -168,12 +168,10 @@ fn columns(page: &mut Page<'_>) -> io::Result<()> {
 }
 
 /// A frame and a time after the begin, as wide as their columns.
-fn place(connection: &Connection, frame: Option<FrameNo>, at: Timestamp) -> String {
+fn place(connection: &Connection, frame: Option<FrameNo>, at: Timestamp) -> (String, String) {
     let frame = frame.map_or_else(|| "-".to_owned(), |frame| frame.to_string());
-    format!(
-        "{frame:>7}  {:>9}  ",
-        seconds(at.since(connection.started), connection.duration)
-    )
+    let seconds = seconds(at.since(connection.started), connection.duration);
+    (format!("{frame:>7}"), format!("  {seconds:>9}  "))
 }
 
 fn timeline(page: &mut Page<'_>, view: &View, connection: &Connection, verdict: &Verdict) -> io::Result<()> {
@@ -236,9 +234,14 @@ fn line(page: &mut Page<'_>, connection: &Connection, step: &Step) -> io::Result
     if step.lost {
         text.push_str(" (lost)");
     }
-    let place = place(connection, step.frame, step.at);
+    let (frame, seconds) = place(connection, step.frame, step.at);
     page.row(
-        &[("    ", PLAIN), (&place, DIM), (&format!("{speaker:<11}"), style)],
+        &[
+            ("    ", PLAIN),
+            (&frame, PLAIN),
+            (&seconds, DIM),
+            (&format!("{speaker:<11}"), style),
+        ],
         (&text, PLAIN),
     )
 }
@@ -287,10 +290,9 @@ impl Headings<'_> {
         } else if let Some((_, spent)) = self.connection.metrics.phases.iter().find(|&&(one, _)| one == phase) {
             after.push_str(&format!(", {}", duration(*spent)));
         }
-        if phase == self.connection.phase && phase != Phase::Session {
-            after.push_str(", not completed");
-        }
-        page.row(&[("  ", PLAIN), (words::phase(phase), BOLD)], (&after, DIM))
+        let open = phase == self.connection.phase && phase != Phase::Session;
+        let open = if open { ", not completed" } else { "" };
+        page.row(&[("  ", PLAIN), (words::phase(phase), BOLD), (&after, DIM)], (open, CARE))
     }
 }
 
