@@ -7,9 +7,10 @@ use crate::attempt::lookups::Lookup;
 use crate::capture::{FrameNo, Span};
 use crate::diagnosis::rules::dns::rcode;
 use crate::diagnosis::{Context, Finding, Judgement};
+use crate::examine::times::{self, quantiles};
 use crate::flow::Side;
 use crate::report::community_id::community_id;
-use crate::report::model::{self, Metrics, Quantiles, Speaker};
+use crate::report::model::{self, Metrics, Speaker};
 use crate::report::timeline;
 use crate::transcript::{Phase, Progress, Transcript, Transport, Vantage};
 
@@ -250,7 +251,7 @@ fn metrics(t: &Transcript, progress: &Progress, facts: Vec<(&'static str, String
         phases,
         rtt_client: quantiles(tcp.rtt[Side::Client].as_deref()),
         rtt_server: quantiles(tcp.rtt[Side::Server].as_deref()),
-        server_response: quantiles(tcp.response[Side::Server].as_deref()),
+        server_response: quantiles(times::server_response(tcp).as_ref()),
         longest_idle: tcp.longest_idle.map(|(span, seen)| (span, seen.no)),
         mss: [
             tcp.habits.client.syn.and_then(|syn| syn.mss),
@@ -258,18 +259,6 @@ fn metrics(t: &Transcript, progress: &Progress, facts: Vec<(&'static str, String
         ],
         facts,
     }
-}
-
-fn quantiles(histogram: Option<&hdrhistogram::Histogram<u32>>) -> Option<Quantiles> {
-    let histogram = histogram.filter(|histogram| !histogram.is_empty())?;
-    let micros = |value: u64| Span::micros(i64::try_from(value).unwrap_or(i64::MAX));
-    Some(Quantiles {
-        min: micros(histogram.min()),
-        median: micros(histogram.value_at_quantile(0.5)),
-        p95: micros(histogram.value_at_quantile(0.95)),
-        max: micros(histogram.max()),
-        count: histogram.len(),
-    })
 }
 
 /// Sorts the rows by time and numbers them from 1.

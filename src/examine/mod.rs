@@ -6,6 +6,7 @@ mod names;
 mod overall;
 mod quality;
 mod tcp;
+mod times;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -58,6 +59,7 @@ pub struct Examiner {
     quality: Vec<model::QualityNote>,
     notes: Vec<model::Note>,
     shortfalls: Vec<String>,
+    times: times::Tally,
 }
 
 /// What is known of the source that is being read.
@@ -119,6 +121,7 @@ impl Examiner {
             quality: Vec::new(),
             notes: Vec::new(),
             shortfalls: Vec::new(),
+            times: times::Tally::default(),
         }
     }
 
@@ -203,9 +206,11 @@ impl Examiner {
     /// The report over all sources.
     pub fn finish(mut self) -> Report {
         let mut rows = std::mem::take(&mut self.rows);
+        let found = rows.len();
         rows.retain(|row| filter::wanted(row.attempt(), row.connections(), &self.options));
+        let passed_over = found - rows.len();
         let (connections, attempts) = assemble::number(rows);
-        let overall = overall::choose(&connections, &attempts, &self.options);
+        let overall = overall::choose(&connections, &attempts, passed_over, &self.options);
         Report {
             sources: self.sources,
             overall,
@@ -214,7 +219,7 @@ impl Examiner {
             quality: self.quality,
             notes: self.notes,
             shortfalls: self.shortfalls,
-            times: model::Times::default(),
+            times: self.times.times(),
         }
     }
 
@@ -237,7 +242,11 @@ impl Examiner {
                 }
             }
             let judgement = crate::diagnosis::judge(&attempt, &self.state.context);
-            self.rows.push(assemble::row(&attempt, judgement, &self.state.context));
+            let row = assemble::row(&attempt, judgement, &self.state.context);
+            if filter::wanted(row.attempt(), row.connections(), &self.options) {
+                attempt.connections.iter().for_each(|(t, _)| self.times.add(&t.tcp));
+            }
+            self.rows.push(row);
         }
     }
 

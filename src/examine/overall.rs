@@ -9,7 +9,8 @@ use crate::report::model::{Attempt, Connection, Overall};
 const RECOVERED: Span = Span::secs(60);
 
 /// The attempt that explains the user's error, else the last healthy one, else nothing.
-pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], options: &Options) -> Overall {
+/// `passed_over` attempts were found and not asked about.
+pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], passed_over: usize, options: &Options) -> Overall {
     let rank = |attempt: &Attempt| {
         let verdict = &attempt.verdict;
         let class = match verdict.cause.slug {
@@ -35,7 +36,11 @@ pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], options: 
             confidence: None,
             attempt: None,
             connection: None,
-            summary: "there is no Remote Desktop, RD Gateway or RDP-UDP traffic in this capture".to_owned(),
+            summary: match passed_over {
+                0 => "there is no Remote Desktop, RD Gateway or RDP-UDP traffic in this capture".to_owned(),
+                1 => "the one attempt in this capture is not what was asked for (host, user or time)".to_owned(),
+                n => format!("none of the {n} attempts in this capture is what was asked for (host, user or time)"),
+            },
         };
     };
     let decisive = connections.iter().find(|connection| connection.id == best.decisive);

@@ -301,9 +301,18 @@ fn a_hash_is_given_where_it_is_asked_for() {
 }
 
 #[test]
-fn a_time_from_the_end_needs_a_file() {
+fn times_are_understood_by_the_capture() {
     let directory = captures();
-    assert_ne!(run_in(&directory, &["refused.pcap", "--since", "-5m"]).code, 2);
+    let attempts = |arguments: &[&str]| {
+        let ran = run_in(&directory, &[&["refused.pcap", "--format", "json"][..], arguments].concat());
+        let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        report["attempts"].as_array().unwrap().len()
+    };
+    assert_eq!(attempts(&["--since", "10:52", "--until", "10:54"]), 1);
+    assert_eq!(attempts(&["--since", "2026-03-04T10:54:00Z"]), 0);
+    assert_eq!(attempts(&["--since", "-5m"]), 1);
+    assert_eq!(attempts(&["--until", "10:52"]), 0);
+    assert_eq!(attempts(&["--since", "+1s"]), 0);
     let piped = rdpwhy()
         .args(["-", "--since", "-5m"])
         .write_stdin(refused())
