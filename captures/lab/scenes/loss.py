@@ -1,5 +1,6 @@
 """Packets that vanish: total loss at each phase, loss rates, sizes that do not pass, slow hosts and paths."""
 
+import os
 import time
 
 from scene import scene
@@ -158,6 +159,13 @@ def reorder(lab):
 
 
 # --- path MTU ---------------------------------------------------------------------------------
+def meanwhile(side, seconds):
+    """The side goes on with small records, one per second, while the large ones of the other are stuck."""
+    for _ in range(seconds):
+        time.sleep(1)
+        side.send(os.urandom(14))
+
+
 @scene("pmtu-tls-1400", "Packets above 1400 bytes vanish: the server's certificate never arrives")
 def pmtu_tls(lab):
     lab.chain("client", "r1", "~wire", "r2", "server")
@@ -170,7 +178,9 @@ def pmtu_tls(lab):
     pair.until("x224")
     give_up(pair, 10)
     lab.wire.rule(drop(larger_than(1400)))
-    pair.until("tls", timeout=11, wait=False)
+    pair.until("tls", timeout=9, wait=False)
+    pair.client.abort()
+    time.sleep(0.2)
 
 
 @scene("pmtu-session-1280-v6", "Packets above 1280 bytes vanish in IPv6: small ones pass, the first picture does not")
@@ -178,7 +188,8 @@ def pmtu_v6(lab):
     pair = played(lab, 6, phase="activation")
     give_up(pair, 10)
     lab.wire.rule(drop(larger_than(1280)))
-    pair.until("session", timeout=11, wait=False)
+    pair.until("session", timeout=1, wait=False)
+    meanwhile(pair.client, 7)
 
 
 @scene("pmtu-session-1450", "Packets above 1450 bytes towards the client vanish (tunnel); the client gives up with RST")
@@ -195,7 +206,8 @@ def pmtu_up(lab):
     pair.traffic()
     give_up(pair, 9)
     lab.wire.rule(drop(larger_than(1300), ">"))
-    pair.traffic(rounds=1, records=(("C", 40), ("S", 60), ("C", 6000), ("S", 100)), timeout=10, wait=False)
+    pair.traffic(rounds=1, records=(("C", 40), ("S", 60), ("C", 6000), ("S", 100)), timeout=1, wait=False)
+    meanwhile(pair.server, 7)
 
 
 def narrow(lab, mtu, between=False):
@@ -231,7 +243,8 @@ def pmtu_ignored(lab):
     pair = lab.pair()
     pair.until("activation")
     give_up(pair, 10)
-    pair.until("session", timeout=11, wait=False)
+    pair.until("session", timeout=1, wait=False)
+    meanwhile(pair.client, 7)
 
 
 # --- slow ----------------------------------------------------------------------------------------
