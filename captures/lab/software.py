@@ -12,7 +12,7 @@ import time
 from scene import stop
 
 USER, PASSWORD = "anna", "Sommer-2026"
-SERVER_NAME, CLIENT_NAME, GATEWAY_NAME = "srv01.corp.lab", "ws07", "gw.corp.lab"
+SERVER_NAME, CLIENT_NAME = "srv01.corp.lab", "ws07"
 SMALL = ("/w:320", "/h:240", "/bpp:16", "-wallpaper", "-themes", "-fonts", "/log-level:OFF")
 HERE = os.path.dirname(os.path.abspath(__file__))
 

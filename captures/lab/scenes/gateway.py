@@ -1,0 +1,152 @@
+"""RD Gateway: HTTP errors through nginx, broken upgrades, refusals of the tunnel, and sessions that work."""
+
+import os
+import time
+
+from authority import Authority
+from scene import scene
+from software import PASSWORD, SERVER_NAME, USER, close_windows, finished, freerdp, network, nginx, xrdp
+from tlspeer import server_context
+from tsgateway import AUTHORIZATION, CHANNEL, HANDSHAKE, TUNNEL, Gateway
+
+NAME = "rdgw.corp.lab"
+
+
+def gateway_network(lab, name=NAME, record=("client",)):
+    """The ordinary network with a gateway and a host behind it; the client knows the gateway's name."""
+    network(lab, keys=True, record=record, servers=("gateway", "server"))
+    folder = "/etc/netns/" + lab.client.ns
+    os.makedirs(folder, exist_ok=True)
+    with open(folder + "/hosts", "w") as out:
+        out.write("127.0.0.1 localhost\n%s %s\n" % (lab.net["gateway"].v4, name))
+    return Authority(lab).host(name)
+
+
+def connect(lab, *options, name=NAME, password=PASSWORD, limit=25):
+    """xfreerdp to the host through the gateway; it is expected to give up by itself."""
+    process = freerdp(lab, lab.server.v4, "/g:" + name, "/gt:http", "/gu:" + USER, "/gp:" + password, *options)
+    return finished(process, limit)
+
+
+def http_error(lab, location, protocols="TLSv1.2", more="", **names):
+    nginx(lab, 443, location, gateway_network(lab, **names), protocols, more, node="gateway")
+    connect(lab, **names)
+
+
+@scene("gateway-401", "The gateway (nginx) answers 401 and offers nothing that the client can do")
+def gateway_401(lab):
+    http_error(lab, "add_header WWW-Authenticate Negotiate always; return 401;")
+
+
+@scene("gateway-403", "The gateway (nginx) answers 403, TLS 1.2")
+def gateway_403(lab):
+    http_error(lab, "return 403;")
+
+
+@scene("gateway-403-tls13-plain-name", "The gateway (nginx) answers 403, TLS 1.3, a name that says nothing")
+def gateway_403_tls13(lab):
+    http_error(lab, "return 403;", "TLSv1.3", name="portal.corp.lab")
+
+
+@scene("gateway-502", "nginx in front of the gateway cannot reach it: 502")
+def gateway_502(lab):
+    http_error(lab, "proxy_pass http://127.0.0.1:9;")
+
+
+@scene("gateway-503", "The gateway (nginx) answers 503, TLS 1.3")
+def gateway_503(lab):
+    http_error(lab, "return 503;", "TLSv1.3")
+
+
+def proxied(lab, **options):
+    """nginx with TLS in front of our gateway, with the directives that a WebSocket needs."""
+    nginx(lab, 443, "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;"
+          " proxy_set_header Connection $http_connection; proxy_set_header Host $host;"
+          " keepalive_requests 100; proxy_pass http://channel;",
+          gateway_network(lab), "TLSv1.2",
+          "upstream channel { server %s:8080; keepalive 4; }\n" % lab.net["gateway"].v4, node="gateway")
+    Gateway(lab, port=8080, **options)
+
+
+@scene("gateway-upgrade-200", "The upgrade to WebSocket is answered 200 with a page, then the gateway closes")
+def gateway_upgrade_200(lab):
+    direct(lab, upgraded="200")
+    connect(lab)
+
+
+@scene("gateway-upgrade-closed", "Through nginx: 101 Switching Protocols, then the connection is closed")
+def gateway_upgrade_closed(lab):
+    proxied(lab, upgraded="close")
+    connect(lab)
+
+
+def direct(lab, tls="1.2", **options):
+    """Our gateway with its own TLS; an xrdp behind it."""
+    certificate = gateway_network(lab)
+    xrdp(lab, Authority(lab, "Second Root CA").host(SERVER_NAME))
+    options.setdefault("target", (lab.server.v4, 3389))
+    Gateway(lab, server_context(certificate, tls), **options)
+
+
+@scene("gateway-wrong-password", "The gateway refuses the NTLM logon: 401 after the third leg")
+def gateway_wrong_password(lab):
+    direct(lab)
+    connect(lab, password="Winter-2025")
+
+
+@scene("gateway-closed-after-request", "The gateway takes the packet that makes the tunnel and closes")
+def gateway_closed_after_request(lab):
+    direct(lab, leave=TUNNEL)
+    connect(lab)
+
+
+@scene("gateway-version-refused", "HANDSHAKE_RESPONSE with E_PROXY_CAPABILITYMISMATCH, TLS 1.3")
+def gateway_version_refused(lab):
+    direct(lab, "1.3", refuse=(HANDSHAKE, 0x800759E9, 0.02))
+    connect(lab)
+
+
+@scene("gateway-tunnel-refused", "TUNNEL_RESPONSE with E_PROXY_NAP_ACCESSDENIED")
+def gateway_tunnel_refused(lab):
+    direct(lab, refuse=(TUNNEL, 0x800759DB, 0.02))
+    connect(lab)
+
+
+@scene("gateway-cap-refused", "TUNNEL_AUTH_RESPONSE with E_PROXY_NAP_ACCESSDENIED (connection policy)")
+def gateway_cap_refused(lab):
+    direct(lab, refuse=(AUTHORIZATION, 0x800759DB, 0.02))
+    connect(lab)
+
+
+@scene("gateway-rap-refused", "CHANNEL_RESPONSE with E_PROXY_RAP_ACCESSDENIED (resource policy), TLS 1.3")
+def gateway_rap_refused(lab):
+    direct(lab, "1.3", refuse=(CHANNEL, 0x800759DA, 0.02))
+    connect(lab)
+
+
+@scene("gateway-host-unreachable", "CHANNEL_RESPONSE with E_PROXY_TS_CONNECTFAILED after three seconds")
+def gateway_host_unreachable(lab):
+    direct(lab, refuse=(CHANNEL, 0x800759DD, 3.0))
+    connect(lab)
+
+
+def through(lab, close=True):
+    """A session through the gateway."""
+    process = freerdp(lab, lab.server.v4, "/g:" + NAME, "/gt:http", "/gu:" + USER, "/gp:" + PASSWORD, "/sec:tls",
+                      password=None)
+    time.sleep(6)
+    if close:
+        close_windows(lab)
+        finished(process)
+
+
+@scene("gateway-session", "A session through the gateway (WebSocket, TLS 1.2), closed by the user")
+def gateway_session(lab):
+    direct(lab)
+    through(lab)
+
+
+@scene("gateway-session-tls13-open", "A session through the gateway (WebSocket, TLS 1.3), alive at the end")
+def gateway_session_tls13_open(lab):
+    direct(lab, "1.3")
+    through(lab, close=False)
