@@ -63,6 +63,13 @@ fn main(report: &Report, view: &View) -> String {
             timeline(view, connection),
         ]);
     }
+    if report.attempts.is_empty() {
+        let lines = words::NOTHING_FOUND
+            .iter()
+            .zip(1..)
+            .map(|(step, number)| format!("{number}. {}\n", prose(step)));
+        blocks.push(Block::new(0, "What to do", "", lines));
+    }
     blocks.retain(|block| !block.lines.is_empty());
     let room = room(&blocks, MAIN.saturating_sub(text.chars().count() + 1));
     for (block, room) in blocks.iter().zip(room) {
@@ -278,7 +285,7 @@ fn escaped(text: &str) -> String {
 /// Text of a rule, in which commands stand between backticks: they become code, everything else stays text.
 fn prose(text: &str) -> String {
     let parts: Vec<&str> = text.split('`').collect();
-    if parts.len().is_multiple_of(2) || text.len() > TEXT {
+    if parts.len().is_multiple_of(2) || text.len() > 2 * TEXT {
         return escaped(text);
     }
     let part = |(number, part): (usize, &&str)| if number % 2 == 1 { code(part) } else { escaped(part) };

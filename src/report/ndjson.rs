@@ -8,6 +8,7 @@ use super::json::{
     self, AttemptRecord, ConnectionRecord, NoteRecord, OverallRecord, QualityRecord, SourceRecord, TOOL, TimesRecord, Tool,
 };
 use super::model::{Attempt, Connection, Report};
+use super::plain::SafeJson;
 use super::{SCHEMA, View};
 
 /// Writes every line: the connections, the attempts, the summary.
@@ -74,7 +75,7 @@ struct Line<T> {
 
 fn line<T: Serialize>(r#type: &'static str, record: T, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer(
-        &mut *out,
+        SafeJson(out),
         &Line {
             schema: SCHEMA,
             r#type,

@@ -7,6 +7,15 @@ use crate::diagnosis::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::report::model::{Attempt, Connection, Report};
 use crate::transcript::{Phase, Role, Transport, Vantage};
 
+/// What to do where a capture holds no attempt.
+pub(super) const NOTHING_FOUND: &[&str] = &[
+    "Capture where the traffic passes, best on the client and on every interface (a VPN has its own), and start before the user tries: \
+     `pktmon start --capture --pkt-size 0 --comp nics -f rdp.etl`, `pktmon stop`, `pktmon etl2pcap rdp.etl -o rdp.pcapng`; or \
+     `tcpdump -i any -s 0 -w rdp.pcap`",
+    "If the way leads through an RD Gateway that is not recognised, name it: `rdpwhy --gateway NAME FILE`",
+    "If the name of the host is not found, name it, so that its failed lookups count: `rdpwhy --host NAME FILE`",
+];
+
 /// Who that is.
 pub(super) fn act(verdict: &Verdict) -> &'static str {
     match verdict.act {

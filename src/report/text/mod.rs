@@ -29,6 +29,12 @@ pub fn render(report: &Report, view: &View, out: &mut dyn Write) -> io::Result<(
     if let Some(told) = headline {
         attempt::body(page, report, view, told)?;
     }
+    if report.attempts.is_empty() {
+        page.title("What to do")?;
+        for (number, step) in (1..).zip(words::NOTHING_FOUND) {
+            page.row(&[(&format!("  {number}. "), DIM)], (step, PLAIN))?;
+        }
+    }
     others::attempts(page, report, view)?;
     times(page, report)?;
     if !report.notes.is_empty() {
