@@ -8,6 +8,7 @@ use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Confidence, EndedBy, Evidence, Leans, Mechanism, Verdict};
 use crate::flow::{Reset, Seen, Side, Values};
+use crate::transcript::hidden::Line;
 use crate::transcript::{Moment, Phase, Progress, Transcript};
 
 /// What a host's packets look like over all that was captured of it, in a few fields.
@@ -172,6 +173,16 @@ impl Case<'_> {
     /// Evidence from a message.
     pub fn moment(&self, moment: &Moment, text: impl Into<String>) -> Evidence {
         self.shows(moment.frames.last, moment.at, text)
+    }
+
+    /// Evidence from a message behind TLS.
+    pub fn line(&self, line: &Line) -> Evidence {
+        let text = if line.text.is_empty() {
+            format!("a message of the {}", line.side)
+        } else {
+            line.text.clone()
+        };
+        self.shows(line.frames.last, line.at, text)
     }
 
     /// The close as evidence, where there is one.

@@ -2,9 +2,10 @@
 
 use crate::capture::Span;
 use crate::diagnosis::case::{Case, Finding, human};
-use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CERTIFICATE_UNTRUSTED, HANDSHAKE_TIMEOUT};
-use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Verdict};
+use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CERTIFICATE_UNTRUSTED, CREDSSP_POLICY, HANDSHAKE_TIMEOUT};
+use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
 use crate::flow::Side;
+use crate::transcript::hidden::Said;
 use crate::transcript::{Phase, SealedKind};
 
 /// A pause that only a person makes: longer than any answer of a healthy host.
@@ -12,7 +13,9 @@ const PERSON: Span = Span::secs(2);
 
 /// See the module.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
-    if !case.closed_by(Side::Client) || case.phase() == Phase::Session {
+    // A client that says close_notify has decided, whoever sends the first FIN.
+    let said_goodbye = case.closed_by(Side::Server) && first_goodbye(case);
+    if !(case.closed_by(Side::Client) || said_goodbye) || case.phase() == Phase::Session {
         return None;
     }
     let quiet = case.quiet_before_close();
@@ -68,7 +71,35 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         }
         _ => verdict.remedy("if the user saw an error here, note its code and time, and capture again: the network shows no fault"),
     };
-    Some(Finding::new(verdict, EndedBy::Client, case.close.mechanism()))
+    let verdict = match case.phase() {
+        Phase::CredSsp if !proved(case) => verdict.or(
+            &CREDSSP_POLICY,
+            "a client whose policy \"Encryption Oracle Remediation\" turns an unpatched server down, or that may not send NTLM, leaves here, too; the versions are under TLS",
+        ),
+        _ => verdict,
+    };
+    let how = if said_goodbye {
+        Mechanism::TlsAlert
+    } else {
+        case.close.mechanism()
+    };
+    Some(Finding::new(verdict, EndedBy::Client, how))
+}
+
+/// Whether the client's alert is the first of the two sides' last words.
+fn first_goodbye(case: &Case<'_>) -> bool {
+    let alerts = &case.progress.hidden;
+    alerts
+        .find(|line| matches!(line.said, Said::Alert(_) | Said::Ultimatum(_)))
+        .is_some_and(|line| line.side == Side::Client && case.close.at(case.t).is_none_or(|at| line.at <= at))
+}
+
+/// Whether the client had sent its proof of logon.
+fn proved(case: &Case<'_>) -> bool {
+    let hidden = &case.progress.hidden;
+    hidden
+        .find(|line| matches!(line.said, Said::NtlmAuthenticate | Said::KerberosApRequest))
+        .is_some()
 }
 
 /// The client's last sealed alert: clients that say no after the handshake say close_notify before they close.

@@ -2,10 +2,14 @@
 
 mod abort;
 pub mod dns;
+mod denied;
 mod incomplete;
+mod licensing;
 mod negotiation;
+mod nla;
 mod ordinary;
 mod tls;
+mod tls_sealed;
 mod way;
 
 use crate::diagnosis::case::{Case, Finding};
@@ -19,7 +23,14 @@ pub const RULES: &[(&str, Judge)] = &[
     ("a service that is no RDP", negotiation::not_rdp),
     ("the way to the host", way::judge),
     ("a TLS alert", tls::alert),
+    ("a TLS alert under encryption", tls_sealed::judge),
+    ("a refused logon", nla::refusal),
+    ("a licensing error", licensing::judge),
+    ("a denial", denied::denied),
+    ("a policy on CredSSP", nla::policy),
     ("an ordinary end", ordinary::judge),
+    ("a session that the server ended", denied::session_closed),
+    ("a close in the logon", nla::closed),
     ("a close in the negotiation", negotiation::closed),
     ("a close in the TLS handshake", tls::closed),
     ("a client that left", abort::judge),

@@ -1,18 +1,21 @@
 //! `completed`, `established`: a connection that reached the session and closed as Remote Desktop closes, or is still alive.
 //!
-//! mstsc ends every connection with RST,ACK; clients of the Windows 7 era send FIN and their servers answer with RST. None of that is
-//! a failure. A session that stopped in another way is left to the other rules.
+//! mstsc ends every connection with RST,ACK; clients of the Windows 7 era send FIN and their servers answer with RST. A server that ends
+//! a session announces it with Set Error Info and Disconnect Provider Ultimatum, and the close that follows decides nothing. None of
+//! that is a failure. A session that stopped in another way is left to the other rules.
 
 use crate::diagnosis::case::{Case, Finding, human};
-use crate::diagnosis::causes::{COMPLETED, ESTABLISHED};
+use crate::diagnosis::causes::{COMPLETED, ESTABLISHED, SESSION_CLOSED_BY_SERVER};
 use crate::diagnosis::close::{Close, side_ended};
+use crate::diagnosis::rules::denied;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
 use crate::transcript::Phase;
+use crate::transcript::hidden::{Line, Said};
 
 /// See the module.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
-    if case.phase() != Phase::Session {
+    if case.phase() != Phase::Session || denied::announced_error(case).is_some() {
         return None;
     }
     let confidence = if case.progress.inferred {
@@ -20,6 +23,9 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     } else {
         Confidence::Certain
     };
+    if let Some(line) = denied::goodbye(case).filter(|line| line.side == Side::Server) {
+        return Some(announced(case, line, confidence));
+    }
     let lasted = human(case.t.ended().since(case.progress.entered));
     match case.close {
         Close::Open => {
@@ -33,22 +39,72 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
                     case.server_label()
                 ),
                 case.packet(last, format!("last packet of the connection, {lasted} into the session")),
-            );
+            )
+            .because(up(case));
             Some(Finding::new(verdict, EndedBy::Open, Mechanism::None))
         }
-        Close::Fin { side: Side::Client, .. } | Close::Reset { side: Side::Client, .. } => {
-            let verdict = Verdict::new(
-                &COMPLETED,
-                confidence,
-                Act::Nobody,
-                format!(
-                    "the session with {} ran for {lasted} and was closed by the client in the ordinary way",
-                    case.server_label()
-                ),
-                case.close_evidence()?,
-            );
-            Some(Finding::new(verdict, side_ended(Side::Client), case.close.mechanism()))
-        }
+        Close::Fin { side: Side::Client, .. } | Close::Reset { side: Side::Client, .. } => Some(by_client(case, confidence)?),
+        // The server's close answers the client's last word.
+        Close::Fin { side: Side::Server, .. } if denied::goodbye(case).is_some() => Some(by_client(case, confidence)?),
         _ => None,
     }
+}
+
+fn by_client(case: &Case<'_>, confidence: Confidence) -> Option<Finding> {
+    let lasted = human(case.t.ended().since(case.progress.entered));
+    let verdict = Verdict::new(
+        &COMPLETED,
+        confidence,
+        Act::Nobody,
+        format!(
+            "the session with {} ran for {lasted} and was closed by the client in the ordinary way",
+            case.server_label()
+        ),
+        case.close_evidence()?,
+    )
+    .because(
+        denied::goodbye(case)
+            .filter(|line| !line.text.is_empty())
+            .map(|line| case.line(line)),
+    )
+    .because(up(case));
+    Some(Finding::new(verdict, side_ended(Side::Client), case.close.mechanism()))
+}
+
+/// The server says that the session ends.
+fn announced(case: &Case<'_>, line: &Line, confidence: Confidence) -> Finding {
+    let error = case
+        .progress
+        .hidden
+        .last(|line| line.side == Side::Server && matches!(line.said, Said::SetErrorInfo(code) if code != Some(0)));
+    let lasted = human(line.at.since(case.progress.entered));
+    let mut verdict = Verdict::new(
+        &COMPLETED,
+        confidence,
+        Act::Nobody,
+        format!(
+            "the session with {} ran for {lasted} and ended in the ordinary way: the server announced it, as it does for every logoff and disconnection",
+            case.server_label()
+        ),
+        case.line(line),
+    )
+    .because(error.map(|line| case.line(line)))
+    .because(case.close_evidence())
+    .because(up(case));
+    if error.is_some_and(|line| line.said == Said::SetErrorInfo(None)) {
+        verdict = verdict.or(
+            &SESSION_CLOSED_BY_SERVER,
+            "the code of Set Error Info is under TLS: a time limit, an administrator or another connection of the user is announced in the same way; the TLS keys, or the host's log LocalSessionManager, would tell",
+        );
+    }
+    Finding::new(verdict, EndedBy::Server, Mechanism::Refusal)
+}
+
+/// The message with which the session was up.
+fn up(case: &Case<'_>) -> Option<crate::diagnosis::verdict::Evidence> {
+    let hidden = &case.progress.hidden;
+    hidden
+        .find(|line| line.said == Said::LoggedOn)
+        .or_else(|| hidden.find(|line| line.said == Said::FontMap))
+        .map(|line| case.line(line))
 }

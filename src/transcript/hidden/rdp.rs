@@ -302,7 +302,11 @@ fn ending(records: &[Record], session: bool, lines: &mut Vec<Line>) {
             before.fits(SET_ERROR_INFO.0, SET_ERROR_INFO.1) && before.size.max < 60 && last.at.since(before.at) <= ANNOUNCED
         });
         let exact = last.size.exact().is_some();
-        if is_ultimatum(last) && (exact || before.is_some() || !session) {
+        // Where a window of sizes leaves room for a small update, close_notify right behind it tells.
+        let closes = records.iter().any(|record| {
+            record.alert && record.side == Side::Server && record.at >= last.at && record.at.since(last.at) <= ANNOUNCED
+        });
+        if is_ultimatum(last) && (exact || before.is_some() || closes || !session) {
             if let Some(before) = before {
                 lines.push(before.line(
                     Said::SetErrorInfo(None),

@@ -1,5 +1,6 @@
 //! From lines to phases: which were completed, by which message, and which was not.
 
+use crate::flow::Side;
 use crate::transcript::hidden::said::{Line, Said};
 use crate::transcript::hidden::{Hidden, HiddenStep, Package};
 use crate::transcript::phase::Phase;
@@ -88,15 +89,27 @@ fn completion(lines: &[Line], phase: Phase) -> Option<&Line> {
     if stated.is_some() {
         return stated;
     }
-    let later = lines
-        .iter()
-        .position(|line| phase_of(line.said).is_some_and(|of| of > phase))?;
+    let Some(later) = lines.iter().position(|line| phase_of(line.said).is_some_and(|of| of > phase)) else {
+        return (phase == Phase::Licensing).then(|| licensed_and_denied(lines)).flatten();
+    };
     let before = lines.get(..later).unwrap_or_default();
     before
         .iter()
         .rev()
         .find(|line| phase_of(line.said) == Some(phase))
         .or_else(|| lines.get(later))
+}
+
+/// The end of a whole licensing exchange that Set Error Info follows: a server that turns the client down in licensing says so with a
+/// licensing error, so that this is a denial after STATUS_VALID_CLIENT.
+fn licensed_and_denied(lines: &[Line]) -> Option<&Line> {
+    let done = lines.iter().position(|line| matches!(line.said, Said::LicenseDone(_)))?;
+    let (before, after) = lines.split_at(done);
+    let whole = before
+        .iter()
+        .any(|line| line.said == Said::License && line.side == Side::Client);
+    let denied = after.iter().any(|line| matches!(line.said, Said::SetErrorInfo(_)));
+    lines.get(done).filter(|_| whole && denied)
 }
 
 fn package(lines: &[Line]) -> Option<Package> {

@@ -1,0 +1,301 @@
+//! `nla_logon_failed`, `credssp_policy`: the server refuses the logon inside CredSSP, RDSTLS or RDS AAD Auth, or policy keeps the two
+//! sides' versions of CredSSP apart.
+//!
+//! A refusal has a shape that TLS cannot hide: an accepted leg is answered with far more bytes than an error code needs, and the client
+//! goes on. Where the server speaks no error codes it sends an alert or closes right after the leg that carries the proof.
+
+use crate::capture::Span;
+use crate::codes::{self, NTSTATUS, RDSTLS};
+use crate::diagnosis::case::{Case, Finding, human};
+use crate::diagnosis::causes::{CREDSSP_POLICY, HANDSHAKE_TIMEOUT, NLA_LOGON_FAILED, PEER_RESET};
+use crate::diagnosis::close::Close;
+use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
+use crate::flow::Side;
+use crate::transcript::hidden::{Line, Said};
+use crate::transcript::{Pdu, Phase, What};
+
+/// A server that closes because of what it was told does so soon; Windows waits a second after a wrong password, a domain controller
+/// may take a few.
+const ANSWER: Span = Span::secs(15);
+
+/// The first version of CredSSP with the fix for CVE-2018-0886.
+const FIXED: u32 = 5;
+
+/// A refusal that was said: an error code, a negative result, an alert in place of the next leg.
+pub fn refusal(case: &Case<'_>) -> Option<Finding> {
+    let hidden = &case.progress.hidden;
+    if let Some(line) = hidden.find(|line| matches!(line.said, Said::LogonError(_) | Said::KerberosError(_))) {
+        return Some(refused(case, line, Mechanism::Refusal));
+    }
+    let negative = hidden.find(|line| match line.said {
+        Said::EarlyResult(Some(code)) | Said::RdstlsResult(Some(code)) | Said::AadResult(Some(code)) => code != 0,
+        _ => false,
+    });
+    if let Some(line) = negative {
+        return Some(refused(case, line, Mechanism::Refusal));
+    }
+    if case.phase() != Phase::CredSsp {
+        return None;
+    }
+    // The early result has four bytes whatever it says; a client that was let in goes on with MCS.
+    if let Some(line) = hidden.find(|line| line.said == Said::EarlyResult(None))
+        && matches!(case.close, Close::Fin { .. } | Close::Reset { side: Side::Client, .. })
+    {
+        return Some(refused(case, line, Mechanism::Refusal));
+    }
+    let alert = hidden.find(|line| matches!(line.said, Said::Alert(_)))?;
+    (alert.side == Side::Server && proof(case).is_some()).then(|| refused(case, alert, Mechanism::TlsAlert))
+}
+
+/// The server closes right after the leg that carries the proof, and says nothing.
+pub fn closed(case: &Case<'_>) -> Option<Finding> {
+    let Close::Fin {
+        side: Side::Server, at, ..
+    } = case.close
+    else {
+        return None;
+    };
+    let proof = proof(case).filter(|_| case.phase() == Phase::CredSsp)?;
+    let waited = at.since(proof.at);
+    if waited > ANSWER {
+        return None;
+    }
+    let verdict = Verdict::new(
+        &NLA_LOGON_FAILED,
+        Confidence::Possible,
+        Act::Client,
+        format!(
+            "{} took the client's proof of logon and closed {} later without a word: most likely a refused logon",
+            case.server_label(),
+            human(waited)
+        ),
+        case.close_evidence()?,
+    )
+    .because([case.line(proof)])
+    .or(
+        &PEER_RESET,
+        "a crash of the server's security service looks the same; its event log would show it, and every user would fail",
+    );
+    Some(Finding::new(advice(verdict, None, case), EndedBy::Server, Mechanism::Fin))
+}
+
+/// The client left between CHALLENGE and AUTHENTICATE, and the versions tell why.
+pub fn policy(case: &Case<'_>) -> Option<Finding> {
+    if case.phase() != Phase::CredSsp || !matches!(case.close, Close::Fin { .. } | Close::Reset { .. }) {
+        return None;
+    }
+    let hidden = &case.progress.hidden;
+    let version = |side: Side| {
+        case.t.moments.iter().find_map(|moment| match &moment.what {
+            What::Pdu(pdu) if moment.side == side => match &**pdu {
+                Pdu::CredSsp(request) => Some((moment, request.version)),
+                _ => None,
+            },
+            _ => None,
+        })
+    };
+    let ((client_moment, client), (server_moment, server)) = (version(Side::Client)?, version(Side::Server)?);
+    let proved = hidden.find(|line| matches!(line.said, Said::NtlmAuthenticate | Said::KerberosApRequest));
+    if client < FIXED || server >= FIXED || proved.is_some() {
+        return None;
+    }
+    let goodbye = hidden.last(|line| line.side == Side::Client && matches!(line.said, Said::Alert(_)));
+    let verdict = Verdict::new(
+        &CREDSSP_POLICY,
+        Confidence::Likely,
+        Act::Server,
+        format!(
+            "the client speaks CredSSP version {client}, {} only version {server}, without the fix for CVE-2018-0886: the client's policy \"Encryption Oracle Remediation\" forbids to go on, and it left before it sent its proof",
+            case.server_label()
+        ),
+        case.moment(server_moment, format!("the server answers with CredSSP version {server}: it lacks the update of 2018")),
+    )
+    .because([case.moment(client_moment, format!("the client offers CredSSP version {client}"))])
+    .because(goodbye.map(|line| case.line(line)))
+    .because(case.close_evidence())
+    .remedy(format!(
+        "install the current updates on {} (any cumulative update since March 2018 brings CredSSP version 5 or later)",
+        case.server_host()
+    ))
+    .remedy("where the server is no Windows host, update the software that answers for it: gateway, broker, xrdp or FreeRDP")
+    .test("on this one client set Encryption Oracle Remediation to \"Vulnerable\" (AllowEncryptionOracle = 2) and connect: success proves the cause. Set it back at once: it exposes the client's credentials");
+    let how = goodbye.map_or(case.close.mechanism(), |_| Mechanism::TlsAlert);
+    Some(
+        Finding::new(verdict, EndedBy::Client, how)
+            .fact("credssp_version_client", client)
+            .fact("credssp_version_server", server),
+    )
+}
+
+/// The last leg of the client that carries its proof, where the server has not answered it with a leg of its own.
+fn proof<'a>(case: &'a Case<'_>) -> Option<&'a Line> {
+    let lines = &case.progress.hidden.lines;
+    let at = lines.iter().rposition(|line| {
+        line.side == Side::Client
+            && matches!(
+                line.said,
+                Said::NtlmAuthenticate | Said::KerberosApRequest | Said::PublicKey | Said::Credentials | Said::RedirectedLogon
+            )
+    })?;
+    let answered = lines
+        .get(at + 1..)
+        .unwrap_or_default()
+        .iter()
+        .any(|line| line.side == Side::Server && !matches!(line.said, Said::Alert(_)));
+    lines.get(at).filter(|_| !answered)
+}
+
+fn refused(case: &Case<'_>, line: &Line, mechanism: Mechanism) -> Finding {
+    let host = case.server_label();
+    let package = case.progress.hidden.package.map_or("", |package| package.name());
+    let with = if package.is_empty() {
+        String::new()
+    } else {
+        format!(" ({package})")
+    };
+    let (summary, code) = match line.said {
+        Said::LogonError(Some(code)) => {
+            let meaning = codes::lookup(&NTSTATUS, code).map_or("", |code| code.meaning);
+            (
+                format!(
+                    "{host} refused the NLA logon{with} with {}: {meaning}",
+                    codes::name(&NTSTATUS, code)
+                ),
+                Some(code),
+            )
+        }
+        Said::RdstlsResult(Some(code)) => {
+            let meaning = codes::lookup(&RDSTLS, code).map_or("", |code| code.meaning);
+            (
+                format!(
+                    "{host} refused the logon of the redirected client with {}: {meaning}",
+                    codes::name(&RDSTLS, code)
+                ),
+                None,
+            )
+        }
+        Said::AadResult(Some(code)) => (
+            format!("{host} refused the logon with Entra ID: {}", codes::name(&NTSTATUS, code)),
+            Some(code),
+        ),
+        Said::EarlyResult(_) => (
+            format!(
+                "{host} accepted the password{with} and then refused the user: not allowed to log on through Remote Desktop Services"
+            ),
+            None,
+        ),
+        Said::KerberosError(_) => (
+            format!("{host} turned the client's Kerberos ticket down (KRB-ERROR in place of AP-REP)"),
+            None,
+        ),
+        Said::Alert(Some((_, 0))) => (
+            format!(
+                "{host} answered the client's proof of logon{with} with close_notify and no further leg: the logon was refused"
+            ),
+            None,
+        ),
+        Said::Alert(_) => (
+            format!("{host} answered the client's proof of logon{with} with an alert and no further leg: the logon was refused"),
+            None,
+        ),
+        _ => (
+            format!("{host} refused the NLA logon{with}; TLS hides the error code, the sizes show the refusal"),
+            None,
+        ),
+    };
+    let confidence = match (line.inferred, line.said) {
+        (false, Said::Alert(_)) | (true, _) => Confidence::Likely,
+        (false, _) => Confidence::Certain,
+    };
+    let act = match line.said {
+        Said::LogonError(Some(code)) => who_acts(code),
+        Said::EarlyResult(_) => Act::Server,
+        Said::KerberosError(_) => Act::Identity,
+        _ => Act::Client,
+    };
+    let shown = match line.said {
+        Said::Alert(_) if line.inferred => case.shows(
+            line.frames.last,
+            line.at,
+            "the server answers with an encrypted alert; an accepted logon is answered with another leg of CredSSP",
+        ),
+        _ => case.line(line),
+    };
+    let before = leg_before(case, line);
+    let waited = before.as_ref().map(|before| line.at.since(before.1));
+    let verdict = Verdict::new(&NLA_LOGON_FAILED, confidence, act, summary, shown)
+        .because(before.map(|(evidence, _)| evidence))
+        .because(follows(case));
+    let verdict = match line.said {
+        Said::EarlyResult(_) => verdict
+            .remedy(format!(
+                "on {} add the user to \"Remote Desktop Users\" (Add-LocalGroupMember -Group 'Remote Desktop Users' -Member DOMAIN\\user), or check the group that should grant it",
+                case.server_host()
+            ))
+            .remedy("check the user rights \"Allow log on through Remote Desktop Services\" and \"Deny log on through Remote Desktop Services\" (gpresult /h on the host)"),
+        Said::KerberosError(_) => verdict
+            .remedy("compare the clocks of client, host and domain controller (w32tm /query /status); more than five minutes break Kerberos")
+            .remedy(format!(
+                "check that the name leads to the right host and that its SPN is unique: setspn -Q TERMSRV/{}",
+                case.server_host()
+            )),
+        _ => advice(verdict, code, case),
+    };
+    let mut finding = Finding::new(verdict, EndedBy::Server, mechanism);
+    if let Some(code) = code {
+        finding = finding.fact("error_code", format!("{code:#010x}"));
+    }
+    if let Some(waited) = waited {
+        finding = finding.fact("answer_after", human(waited));
+    }
+    finding
+}
+
+/// The leg that the refusal answers.
+fn leg_before(case: &Case<'_>, refusal: &Line) -> Option<(Evidence, crate::capture::Timestamp)> {
+    let leg = case
+        .progress
+        .hidden
+        .last(|line| line.side == Side::Client && line.at <= refusal.at && !matches!(line.said, Said::Alert(_)))?;
+    Some((case.line(leg), leg.at))
+}
+
+/// The client's close that only follows the refusal.
+fn follows(case: &Case<'_>) -> Option<Evidence> {
+    let mut evidence = case.close_evidence().filter(|_| case.closed_by(Side::Client))?;
+    evidence.text = format!("{}: it only follows the refusal", evidence.text);
+    Some(evidence)
+}
+
+fn who_acts(code: u32) -> Act {
+    match code {
+        // Wrong user or password, in the words of both code spaces.
+        0xC000_006D | 0xC000_006A | 0xC000_0064 | 0x8009_030C | 0x8009_030E => Act::Client,
+        // NTLM refused, logon type not granted, Netlogon, secure channel, resources: the host's own affairs.
+        0x8009_0302 | 0xC000_015B | 0xC000_0155 | 0xC000_0192 | 0xC000_018A | 0xC000_018D | 0xC000_009A | 0xC00A_0037 => {
+            Act::Server
+        }
+        _ => Act::Identity,
+    }
+}
+
+/// What helps: by the code where it is known.
+fn advice(mut verdict: Verdict, code: Option<u32>, case: &Case<'_>) -> Verdict {
+    if let Some(known) = code.and_then(|code| codes::lookup(&NTSTATUS, code)) {
+        for step in known.remedy {
+            verdict = verdict.remedy(*step);
+        }
+        return verdict;
+    }
+    let host = case.server_host();
+    verdict
+        .remedy("type user name and password again, the name as DOMAIN\\user or user@domain; delete the saved ones (cmdkey /list, cmdkey /delete:TERMSRV/host)".replace("TERMSRV/host", &format!("TERMSRV/{host}")))
+        .remedy(format!(
+            "on {host} read Security event 4625 of this second: its Status and Sub Status tell wrong password, locked, disabled, expired, or a logon right that is missing"
+        ))
+        .remedy("if NTLM was used (an address instead of a name, or no domain controller in reach) and policy or the group Protected Users forbids it: connect by the full DNS name so that Kerberos can serve")
+        .or(
+            &HANDSHAKE_TIMEOUT,
+            "a server that ran out of time looks alike where the pause before the answer is long; event 4625 tells the two apart",
+        )
+}
