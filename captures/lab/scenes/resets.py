@@ -156,7 +156,7 @@ def ttl_shift(lab):
 
 @scene("peer-reset-ttl-flaps", "The server's TTL flaps by one on its way; its genuine RST comes with the rarer value")
 def ttl_flaps(lab):
-    pair = played(lab, phase="tcp")
+    pair = played(lab, phase="tcp", between=None)
     longer = "ip ttl set 62"  # as over one router more
     lab.net["r2"].firewall("forward", "tcp sport 3389 numgen inc mod 5 == 3 " + longer,
                            "tcp sport 3389 tcp flags & rst == rst " + longer)
@@ -170,7 +170,7 @@ def id_zero(lab):
     lab.chain("client", "r1", "~wire", "r2", "server")
     lab.wire.delay(0.010, 0.0005)
     lab.server.sysctl(net__ipv4__ip_default_ttl=128, net__ipv4__tcp_timestamps=0)
-    lab.record_ends(between=("r1", "r2"))
+    lab.record_ends()
     pair = lab.pair(4)
     assert pair.until("session") and pair.traffic(rounds=4)
     forget(lab)
@@ -337,7 +337,7 @@ def inject_same_ttl(lab):
     # The wire stands two routers before the server: 128 - 2.
     injected(lab, session_data, lambda p: p.inject(
         reset(p.packet, "sender", flags=RST | ACK, ttl=126, ip_id=0xE3D1), "<"),
-        phase="session", windows=True, rounds=4)
+        phase="session", windows=True, rounds=4, between=None)
 
 
 @scene("inject-fan", "Three RSTs with spread sequence numbers answer one segment (TTL and IP-ID of their own)")
@@ -346,7 +346,7 @@ def inject_fan(lab):
         for number, ahead in enumerate((0, 1460, 4380)):
             p.inject(reset(p.packet, "sender", seq=p.packet.ack + ahead, ttl=57, ip_id=0x7A00 + 37 * number,
                            window=1980 + number, flags=RST | ACK), "<", after=0.0004 * number)
-    injected(lab, session_data, fan, phase="session", rounds=3, tls="1.3")
+    injected(lab, session_data, fan, phase="session", rounds=3, between=None, tls="1.3")
 
 
 @scene("inject-both-ends", "A device resets both ends at one moment in an active session (RST,ACK, DF clear)")
@@ -364,21 +364,21 @@ def inject_both_v6(lab):
         p.drop()
         p.inject(reset(p.packet, "sender", flags=RST | ACK, ttl=255), "<")
         p.inject(reset(p.packet, "receiver", flags=RST | ACK, ttl=255), ">")
-    injected(lab, session_data, kill, phase="session", version=6, rounds=4)
+    injected(lab, session_data, kill, phase="session", version=6, rounds=4, between=None)
 
 
 @scene("inject-client-only", "Only the client gets the forged RST; the server goes on and is answered by the client's stack")
 def inject_client_only(lab):
     injected(lab, session_data, lambda p: p.inject(
         reset(p.packet, "sender", flags=RST, ttl=64, ip_id=0), "<"),
-        phase="session", windows=True, rounds=4)
+        phase="session", windows=True, rounds=4, between=None)
 
 
 @scene("inject-server-only", "Only the server gets a RST in the client's name; the client's next data are answered by RST")
 def inject_server_only(lab):
     injected(lab, session_data, lambda p: p.inject(
         reset(p.packet, "receiver", flags=RST | ACK, ttl=200, ip_id=0x5151, after=False), ">"),
-        phase="session", rounds=4)
+        phase="session", rounds=4, between=None)
 
 
 @scene("inject-mimic", "Perfect mimicry: TTL, IP-ID, window and form are the server's; only the time betrays it")

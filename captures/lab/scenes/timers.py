@@ -151,7 +151,7 @@ def reset_client(lab):
 
 @scene("timer-reset-server-900", "A device resets only the server after 15 minutes; the client learns it by its next data")
 def reset_server(lab):
-    pair = gate(lab, established=60)
+    pair = gate(lab, established=60, between=None)
     lab.idle(2, shown=900.9)
     strike(lab, ttl=60, to="server", ip_id=(0, 0x4D2))
     lab.idle(1, shown=31)
@@ -225,7 +225,7 @@ def keepalive(lab):
 
 @scene("timer-keepalive-death", "The path dies under an idle session; the client's keep-alives go unanswered, it resets")
 def keepalive_death(lab):
-    pair = gate(lab, established=60)
+    pair = gate(lab, established=60, between=None)
     pair.client.keepalive(3, 2, 3)
     lab.idle(4)
     lab.wire.rule(drop(anything))
