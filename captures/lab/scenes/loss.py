@@ -202,7 +202,7 @@ def pmtu_session(lab):
 
 @scene("pmtu-client-data", "Packets above 1300 bytes from the client vanish: what the user pastes never arrives")
 def pmtu_up(lab):
-    pair = played(lab, phase="session")
+    pair = played(lab, phase="session", between=None)
     pair.traffic()
     give_up(pair, 9)
     lab.wire.rule(drop(larger_than(1300), ">"))
