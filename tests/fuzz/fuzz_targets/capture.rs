@@ -1,0 +1,6 @@
+#![no_main]
+
+#[path = "../../suite/oracles.rs"]
+mod oracles;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| oracles::capture_file(bytes));
