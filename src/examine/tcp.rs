@@ -277,8 +277,10 @@ impl Examiner {
 
     pub(super) fn icmp(&mut self, packet: &Packet<'_>, message: &IcmpMessage) {
         let Some(quoted) = &message.quoted else {
-            // Echo replies show how far a host is.
-            self.state.context.hosts.learn(packet.ip.src, packet.ip.ttl, packet.no);
+            // Echoes show how far a host is. Neighbour discovery does not: its hop limit is always 255 (RFC 4861).
+            if matches!((message.v6, message.kind), (false, 0 | 8) | (true, 128 | 129)) {
+                self.state.context.hosts.learn(packet.ip.src, packet.ip.ttl, packet.no);
+            }
             return;
         };
         let key = FlowKey::new(quoted.src, quoted.dst, quoted.protocol);
