@@ -6,8 +6,9 @@
 //! 2. [`packet`]: one frame in, one [`packet::Packet`] out; stateless
 //! 3. [`protocol`] and [`codes`]: a shelf of pure parsers and the dictionary of numbers
 //! 4. [`transcript`]: what was said, by whom, in which frames
-//! 5. [`diagnosis`]: the verdict
-//! 6. [`report`]: text, JSON and the other formats
+//! 5. [`forensics`]: what the packets measure: who made a RST, where the capture was taken, timers, loss, path MTU
+//! 6. [`diagnosis`]: the verdict
+//! 7. [`report`]: text, JSON and the other formats
 //!
 //! A module imports only what stands above it in this list; a test reads the sources and holds them to it.
 
@@ -20,6 +21,7 @@ pub mod flow;
 pub mod protocol;
 pub mod transcript;
 pub mod attempt;
+pub mod forensics;
 pub mod diagnosis;
 pub mod report;
 mod words;

@@ -70,9 +70,26 @@ impl Span {
         Span(n.saturating_mul(1_000_000_000))
     }
 
+    /// This span `n` times.
+    pub const fn times(self, n: i64) -> Span {
+        Span(self.0.saturating_mul(n))
+    }
+
     /// This span in seconds.
     pub fn as_secs_f64(self) -> f64 {
         self.0 as f64 / 1e9
+    }
+
+    /// This span in the words that fit its size, such as `12.4 ms` or `5 min 12 s`.
+    pub fn human(self) -> String {
+        match self.as_secs_f64().abs() {
+            s if s < 0.000_95 => format!("{:.0} µs", s * 1e6),
+            s if s < 0.095 => format!("{:.1} ms", s * 1e3),
+            s if s < 0.95 => format!("{:.0} ms", s * 1e3),
+            s if s < 95.0 => format!("{s:.1} s"),
+            s if s < 5_400.0 => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
+            s => format!("{:.1} h", s / 3_600.0),
+        }
     }
 }
 

@@ -252,13 +252,5 @@ impl Case<'_> {
 
 /// A span in the words that fit its size.
 pub fn human(span: Span) -> String {
-    let seconds = span.as_secs_f64().abs();
-    match seconds {
-        s if s < 0.000_95 => format!("{:.0} µs", s * 1e6),
-        s if s < 0.095 => format!("{:.1} ms", s * 1e3),
-        s if s < 0.95 => format!("{:.0} ms", s * 1e3),
-        s if s < 95.0 => format!("{s:.1} s"),
-        s if s < 5_400.0 => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
-        s => format!("{:.1} h", s / 3_600.0),
-    }
+    span.human()
 }

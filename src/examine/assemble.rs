@@ -9,6 +9,7 @@ use crate::diagnosis::rules::dns::rcode;
 use crate::diagnosis::{Context, Finding, Judgement};
 use crate::examine::times::{self, quantiles};
 use crate::flow::Side;
+use crate::forensics::View;
 use crate::report::community_id::community_id;
 use crate::report::model::{self, Metrics, Speaker};
 use crate::report::timeline;
@@ -169,6 +170,7 @@ pub(super) fn lookup_row(lookup: &Lookup, finding: Finding) -> Row {
 
 fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &Context) -> model::Connection {
     let tls = tls_facts(t, progress);
+    let view = View::of(&t.tcp);
     let server_name = t
         .sni()
         .filter(|name| name.parse::<std::net::IpAddr>().is_err())
@@ -186,8 +188,8 @@ fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &C
         user: t.cookie().map(str::to_owned),
         tls,
         community_id: community_id(6, t.client, t.server, 0),
-        vantage: Vantage::Unknown,
-        vantage_why: String::new(),
+        vantage: view.vantage,
+        vantage_why: view.why,
         started: t.started(),
         duration: t.ended().since(t.started()),
         frames: t.frames(),

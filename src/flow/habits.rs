@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::capture::{FrameNo, Timestamp};
+use crate::capture::{Direction, FrameNo, Timestamp};
 use crate::flow::seen::Seen;
 use crate::packet::TcpFlags;
 
@@ -165,6 +165,10 @@ pub struct Habits {
     pub padded_short: u64,
     /// Packets longer than 1514 bytes of IP: segmentation or receive offload at the capture point.
     pub oversized: u64,
+    /// Packets that the capturing host sent, as the capture's own notes say.
+    pub outbound: u64,
+    /// Packets that the capturing host received, as the capture's own notes say.
+    pub inbound: u64,
     /// Segments whose checksum was checked and wrong.
     pub bad_checksums: u64,
     /// Segments whose checksum was checked and right.
@@ -204,6 +208,11 @@ impl Habits {
     pub fn learn(&mut self, seen: &Seen) {
         if seen.is_reset() {
             return;
+        }
+        match seen.direction {
+            Some(Direction::Outbound) => self.outbound += 1,
+            Some(Direction::Inbound) => self.inbound += 1,
+            None => {}
         }
         if let Some(mac) = seen.src_mac {
             self.mac.learn(mac, seen.no);

@@ -1,6 +1,6 @@
 //! What is remembered of a packet once its bytes are gone, and the bounded log of such memories.
 
-use crate::capture::{FrameNo, Timestamp};
+use crate::capture::{Direction, FrameNo, Timestamp};
 use crate::flow::side::Side;
 use crate::packet::{IpFacts, LinkFacts, Segment, TcpFlags};
 
@@ -79,6 +79,8 @@ pub struct Seen {
     pub src_mac: Option<[u8; 6]>,
     /// Bytes behind the IP packet.
     pub trailer: u16,
+    /// Whether the capturing host sent or received it, where the capture says so.
+    pub direction: Option<Direction>,
     /// Whether there were options beyond timestamps and SACK (a fingerprint of the stack).
     pub has_options: bool,
     /// What tracking found out.
@@ -127,6 +129,7 @@ impl Seen {
             ip_len: ip.total_len,
             src_mac: link.src_mac,
             trailer: link.trailer,
+            direction: link.direction,
             has_options: false,
             marks: Marks(if ip.fragment { Marks::FRAGMENTED } else { 0 }),
         }

@@ -61,7 +61,12 @@ pub struct Reset {
     pub own_last: Option<Seen>,
     /// Whether the connection had already ended before it.
     pub afterglow: bool,
+    /// The first bytes of its payload: some stacks and devices put a reason there.
+    pub payload: [u8; REASON],
 }
+
+/// How many bytes of a reset's payload are kept.
+pub const REASON: usize = 32;
 
 /// An ICMP error that quotes a packet of this connection.
 #[derive(Clone, Debug)]
@@ -296,7 +301,7 @@ impl Connection {
             seen.marks.0 |= Marks::AFTERGLOW;
         }
         if seen.is_reset() {
-            self.push_reset(seen);
+            self.push_reset(seen, segment.payload);
         } else {
             self.push_handshake(&mut seen, segment);
             self.sequence(&mut seen, segment, limits, listener);
@@ -323,13 +328,17 @@ impl Connection {
         Some(seen)
     }
 
-    fn push_reset(&mut self, seen: Seen) {
+    fn push_reset(&mut self, seen: Seen, payload: &[u8]) {
         self.reset_count += 1;
         if self.before_reset.is_none() {
             self.before_reset = Some(Box::new(self.habits.clone()));
         }
         if self.resets.len() < KEPT {
             let (own, other) = (&self.half[seen.side], &self.half[seen.side.other()]);
+            let mut reason = [0; REASON];
+            for (kept, byte) in reason.iter_mut().zip(payload) {
+                *kept = *byte;
+            }
             self.resets.push(Reset {
                 seen,
                 sender_next: own.next,
@@ -338,6 +347,7 @@ impl Connection {
                 trigger: other.last,
                 own_last: own.last,
                 afterglow: self.closed.is_some(),
+                payload: reason,
             });
         }
         self.closed.get_or_insert(seen.at);
