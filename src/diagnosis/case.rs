@@ -9,6 +9,7 @@ use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Confidence, EndedBy, Evidence, Leans, Mechanism, Verdict};
 use crate::flow::{Reset, Seen, Side, Values};
 use crate::transcript::hidden::Line;
+use crate::forensics::{self, Attribution, Maker};
 use crate::transcript::{Moment, Phase, Progress, Transcript};
 
 /// What a host's packets look like over all that was captured of it, in a few fields.
@@ -117,30 +118,39 @@ impl Origin {
 }
 
 impl Case<'_> {
-    /// Who made a reset that answers a SYN: its TTL against that of the host's other packets.
-    pub fn reset_origin(&self, reset: &Reset) -> Origin {
+    /// Who made a reset of this connection, against its alleged sender's habits and what else was captured of that host.
+    pub fn attribution(&self, reset: &Reset) -> Attribution {
         let host = match reset.seen.side {
             Side::Client => self.t.client.ip(),
             Side::Server => self.t.server.ip(),
         };
-        let Some(usual) = self.context.hosts.get(host).and_then(|portrait| portrait.ttl.usual()) else {
-            return Origin {
-                middlebox: false,
-                confidence: Confidence::Possible,
-                evidence: Vec::new(),
-            };
+        let elsewhere = self.context.hosts.get(host).map(|portrait| &portrait.ttl);
+        forensics::attribute(self.t, reset, elsewhere)
+    }
+
+    /// Who made a reset that answers a SYN.
+    pub fn reset_origin(&self, reset: &Reset) -> Origin {
+        let found = self.attribution(reset);
+        let confidence = match found.maker {
+            Maker::CannotTell => Confidence::Possible,
+            Maker::Middlebox | Maker::Peer => Confidence::Likely,
         };
-        let text = format!(
-            "RST with TTL {}; the host's {} other packets in this capture: {}",
-            reset.seen.ttl, usual.count, usual.value
-        );
-        let differs = usual.value != reset.seen.ttl;
-        let far = usual.value.abs_diff(reset.seen.ttl) >= 3;
         Origin {
-            middlebox: differs,
-            confidence: if far { Confidence::Likely } else { Confidence::Possible },
-            evidence: vec![self.packet(&reset.seen, text)],
+            middlebox: found.maker == Maker::Middlebox,
+            confidence,
+            evidence: self.signs(&found, found.maker == Maker::Middlebox).collect(),
         }
+    }
+
+    /// The signs of an attribution as evidence: those that speak for a device lean for the verdict if `device`, else against it.
+    pub fn signs<'f>(&'f self, found: &'f Attribution, device: bool) -> impl Iterator<Item = Evidence> + 'f {
+        found.signals.iter().map(move |signal| {
+            if (signal.weight > 0.0) == device {
+                self.shows(signal.frame, signal.at, signal.text.clone())
+            } else {
+                self.speaks_against(signal.frame, signal.at, signal.text.clone())
+            }
+        })
     }
 
     /// A piece of evidence for the verdict.

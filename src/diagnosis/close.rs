@@ -136,39 +136,22 @@ pub fn side_ended(side: Side) -> EndedBy {
     }
 }
 
-/// Whether a reset is one that its receiver would take: in the handshake it must acknowledge the SYN, later its number must be the
-/// next expected or in the window (RFC 9293 section 3.5.2, RFC 5961 section 3.2). A reset that is ignored ends nothing, and the
-/// packets after it show that.
+/// Whether a reset ended the connection. A receiver ignores one whose numbers do not fit (RFC 9293 section 3.5.2, RFC 5961 section 3.2),
+/// and then the connection goes on: both sides are heard later than what was under way could explain. Where only the alleged sender
+/// goes on the receiver did take it, and the sender never sent it.
 fn ends(t: &Transcript, reset: &Reset) -> bool {
-    if reset.afterglow {
-        return t.tcp.half.client.fin.is_none() && t.tcp.half.server.fin.is_none() && lived_on_before(t, reset);
-    }
-    let ignored = reset.receiver_expects.is_some_and(|expected| {
-        let behind = expected.wrapping_sub(reset.seen.seq) as i32;
-        // A number from before what was already acknowledged cannot be in the window.
-        behind > 0
-    });
-    let lived_on = t
-        .tcp
-        .log
-        .iter()
-        .skip_while(|seen| seen.no <= reset.seen.no)
-        .any(|seen| seen.side == reset.seen.side && seen.has_data() && !seen.marks.has(Marks::RETRANSMISSION));
-    !(ignored && lived_on)
+    let goes_on = |side: Side| {
+        let round_trip = t.tcp.rtt_min[side].map(|(rtt, _)| rtt).or(t.tcp.handshake_rtt()[side]);
+        let under_way = round_trip.map_or(UNDER_WAY, |rtt| Span(rtt.0 + rtt.0 / 2).max(UNDER_WAY));
+        t.tcp.log.iter().any(|seen| {
+            seen.no > reset.seen.no && seen.side == side && !seen.is_reset() && seen.at.since(reset.seen.at) > under_way
+        })
+    };
+    !(goes_on(Side::Client) && goes_on(Side::Server))
 }
 
-/// A later reset counts only where the first one was not taken: the connection went on in both directions.
-fn lived_on_before(t: &Transcript, reset: &Reset) -> bool {
-    let Some(first) = t.tcp.resets.first() else { return false };
-    let between = |side: Side| {
-        t.tcp
-            .log
-            .iter()
-            .filter(|seen| seen.no > first.seen.no && seen.no < reset.seen.no && seen.side == side)
-            .any(|seen| seen.has_data() && !seen.marks.has(Marks::RETRANSMISSION))
-    };
-    between(Side::Client) && between(Side::Server)
-}
+/// Packets that had left before a reset arrived come this much later at most, where the round trip is short or not known.
+const UNDER_WAY: Span = Span::millis(50);
 
 fn silence(t: &Transcript) -> Option<Silence> {
     Side::BOTH

@@ -177,10 +177,7 @@ fn survived(tcp: &Connection, last: &Seen) -> Option<Span> {
         previous = Some(seen);
     }
     // The middle of a long connection is not remembered packet by packet, its longest silence is.
-    let whole = tcp
-        .longest_idle
-        .filter(|(_, after)| after.no < last.no)
-        .map(|(span, _)| span);
+    let whole = tcp.longest_idle.filter(|(_, after)| after.no < last.no).map(|(span, _)| span);
     longest.max(whole).filter(|span| *span >= Span::secs(1))
 }
 
@@ -192,7 +189,10 @@ mod tests {
     fn the_table_parses_and_names_its_sources() {
         assert!(known().len() >= 20);
         for timer in known() {
-            assert!(timer.seconds > 0 && timer.source.len() > 10 && timer.raise.len() > 10, "{timer:?}");
+            assert!(
+                timer.seconds > 0 && timer.source.len() > 10 && timer.raise.len() > 10,
+                "{timer:?}"
+            );
         }
     }
 

@@ -35,7 +35,10 @@ impl View {
             votes.add(
                 Vantage::Between,
                 5.0,
-                format!("{} packets appear twice with different TTLs, on both sides of a router", tcp.copies.routed),
+                format!(
+                    "{} packets appear twice with different TTLs, on both sides of a router",
+                    tcp.copies.routed
+                ),
             );
         }
         votes.decide()
@@ -80,7 +83,9 @@ impl Votes {
             client: usual(&tcp.habits.client),
             server: usual(&tcp.habits.server),
         };
-        let (Some(client), Some(server)) = (ttl.client, ttl.server) else { return };
+        let (Some(client), Some(server)) = (ttl.client, ttl.server) else {
+            return;
+        };
         match (is_initial(client), is_initial(server)) {
             (true, false) => self.add(
                 Vantage::Client,
@@ -141,7 +146,10 @@ impl Votes {
                 self.add(
                     at(side),
                     1.0,
-                    format!("{} of the {side}'s segments are longer than a frame, not cut by the card yet", own.oversized),
+                    format!(
+                        "{} of the {side}'s segments are longer than a frame, not cut by the card yet",
+                        own.oversized
+                    ),
                 );
             }
         }
@@ -153,7 +161,9 @@ impl Votes {
 
     fn round_trips(&mut self, tcp: &Connection) {
         let rtt = tcp.handshake_rtt();
-        let (Some(to_server), Some(to_client)) = (rtt.server, rtt.client) else { return };
+        let (Some(to_server), Some(to_client)) = (rtt.server, rtt.client) else {
+            return;
+        };
         let words = format!(
             "the server answers the SYN after {}, the client the SYN+ACK after {}",
             to_server.human(),

@@ -3,11 +3,13 @@
 mod abort;
 pub mod dns;
 mod denied;
+mod idle;
 mod incomplete;
 mod licensing;
 mod negotiation;
 mod nla;
 mod ordinary;
+mod reset;
 mod tls;
 mod tls_sealed;
 mod way;
@@ -28,12 +30,15 @@ pub const RULES: &[(&str, Judge)] = &[
     ("a licensing error", licensing::judge),
     ("a denial", denied::denied),
     ("a policy on CredSSP", nla::policy),
+    ("a reset by a device", reset::by_device),
+    ("a mapping that was lost in silence", idle::judge),
     ("an ordinary end", ordinary::judge),
     ("a session that the server ended", denied::session_closed),
     ("a close in the logon", nla::closed),
     ("a close in the negotiation", negotiation::closed),
     ("a close in the TLS handshake", tls::closed),
     ("a client that left", abort::judge),
+    ("a reset by the peer", reset::by_peer),
 ];
 
 /// The finding of the first rule that finds something. The last resort says that the capture is not enough.

@@ -108,7 +108,10 @@ impl Attribution {
 
     /// The weight of one group.
     pub fn group(&self, group: Group) -> f32 {
-        self.groups.iter().find(|(of, _)| *of == group).map_or(0.0, |(_, weight)| *weight)
+        self.groups
+            .iter()
+            .find(|(of, _)| *of == group)
+            .map_or(0.0, |(_, weight)| *weight)
     }
 
     /// Whether this sign was found.
@@ -223,7 +226,12 @@ fn weigh(scene: Scene<'_>) -> Attribution {
         (group, if peer_excluded { weight.max(0.0) } else { weight })
     });
     let score = stage.prior() + groups.iter().map(|(_, weight)| weight).sum::<f32>();
-    let of = |wanted: Group| groups.iter().find(|(group, _)| *group == wanted).map_or(0.0, |(_, weight)| *weight);
+    let of = |wanted: Group| {
+        groups
+            .iter()
+            .find(|(group, _)| *group == wanted)
+            .map_or(0.0, |(_, weight)| *weight)
+    };
     let telling = groups.iter().filter(|(_, weight)| *weight >= TELLING).count() >= 2
         || of(Group::Order) >= DECISIVE
         || of(Group::Path) >= DECISIVE;
@@ -309,15 +317,18 @@ fn stage(t: &Transcript, reset: &Reset, idle: Span) -> Stage {
         return Stage::Idle;
     }
     let last = t.outer().rfind(|moment| (moment.at, moment.frames.last) < at);
-    let asked = last.is_some_and(|moment| {
-        moment.side == Side::Client && matches!(moment.what, What::Request(_) | What::ClientHello(_))
-    });
+    let asked =
+        last.is_some_and(|moment| moment.side == Side::Client && matches!(moment.what, What::Request(_) | What::ClientHello(_)));
     if asked { Stage::Opening } else { Stage::Active }
 }
 
 /// Where a device stands, as far as its TTL tells, in words. `side` is the one whose address the RST bears.
 pub fn place(distance: &Distance, view: &View, side: Side) -> String {
-    let Distance { hops, initial, peer_hops } = *distance;
+    let Distance {
+        hops,
+        initial,
+        peer_hops,
+    } = *distance;
     let routers = |n: u8| match n {
         0 => "no router".to_owned(),
         1 => "1 router".to_owned(),
@@ -328,7 +339,10 @@ pub fn place(distance: &Distance, view: &View, side: Side) -> String {
         Vantage::Server => "the server",
         Vantage::Between | Vantage::Unknown => "the capture point",
     };
-    let mut words = format!("on the {side}'s side of the capture, {} away from {from} if it began with TTL {initial}", routers(hops));
+    let mut words = format!(
+        "on the {side}'s side of the capture, {} away from {from} if it began with TTL {initial}",
+        routers(hops)
+    );
     if let Some(peer) = peer_hops {
         words.push_str(&format!("; the {side} itself is {} away", routers(peer)));
     }

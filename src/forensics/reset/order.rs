@@ -24,11 +24,13 @@ impl Scene<'_> {
 
     fn timing(&mut self) {
         let Some(trigger) = self.trigger.filter(|trigger| trigger.bound) else {
-            self.missing.push("time of flight: the RST does not prove which packet it answers".to_owned());
+            self.missing
+                .push("time of flight: the RST does not prove which packet it answers".to_owned());
             return;
         };
         let Some(rtt) = self.rtt else {
-            self.missing.push(format!("time of flight: no round trip to the {} was measured", self.side));
+            self.missing
+                .push(format!("time of flight: no round trip to the {} was measured", self.side));
             return;
         };
         if rtt.least < COARSE {
@@ -53,7 +55,11 @@ impl Scene<'_> {
         let sign = if took < 0.25 * least && took + 0.002 < 0.6 * least && rtt.samples >= 5 {
             Sign::FarTooEarly
         } else if took + 0.002 < 0.6 * least {
-            if rtt.samples >= 3 { Sign::TooEarly } else { Sign::TooEarlyOnce }
+            if rtt.samples >= 3 {
+                Sign::TooEarly
+            } else {
+                Sign::TooEarlyOnce
+            }
         } else if took >= 0.9 * least && took <= 3.0 * least {
             Sign::OnTime
         } else {
@@ -89,7 +95,8 @@ impl Scene<'_> {
                 return None;
             }
             let new_bytes = seen.len > 0 && next.is_some_and(|next| (seen.end().wrapping_sub(next) as i32) > 0);
-            let hears = seen.flags.has(TcpFlags::ACK) && acked_before.is_some_and(|before| (seen.ack.wrapping_sub(before) as i32) > 0);
+            let hears =
+                seen.flags.has(TcpFlags::ACK) && acked_before.is_some_and(|before| (seen.ack.wrapping_sub(before) as i32) > 0);
             let ends = seen.flags.has(TcpFlags::FIN);
             let repeats = seen.len > 0 && seen.marks.has(Marks::RETRANSMISSION);
             if !(new_bytes || hears || ends || repeats) {
@@ -100,11 +107,16 @@ impl Scene<'_> {
                     .last
                     .zip(seen.ip_id)
                     .is_some_and(|((last, _, _), id)| (1..=4).contains(&id.wrapping_sub(last)))
-                && first.ip_id.zip(gait.last).is_some_and(|(id, (last, _, _))| !(1..=64).contains(&id.wrapping_sub(last)));
+                && first
+                    .ip_id
+                    .zip(gait.last)
+                    .is_some_and(|(id, (last, _, _))| !(1..=64).contains(&id.wrapping_sub(last)));
             // A packet that was written before the RST may arrive after it.
             (skips || seen.at.since(first.at) > wait).then_some((*seen, new_bytes, hears, skips))
         });
-        let Some((seen, new_bytes, hears, skips)) = found else { return };
+        let Some((seen, new_bytes, hears, skips)) = found else {
+            return;
+        };
         let what = if new_bytes {
             "sends new data"
         } else if hears {
@@ -152,12 +164,13 @@ impl Scene<'_> {
         let mirrored = other.seen.ack == first.seq || other.seen.seq == first.ack || other.seen.flags == first.flags;
         let stray = |reset: &Seen| {
             !reset.flags.has(TcpFlags::ACK)
-                && self
-                    .t
-                    .tcp
-                    .log
-                    .iter()
-                    .any(|seen| seen.side != reset.side && seen.no < reset.no && !seen.is_reset() && seen.ack == reset.seq && reset.at.since(seen.at) <= near)
+                && self.t.tcp.log.iter().any(|seen| {
+                    seen.side != reset.side
+                        && seen.no < reset.no
+                        && !seen.is_reset()
+                        && seen.ack == reset.seq
+                        && reset.at.since(seen.at) <= near
+                })
         };
         if mirrored && !stray(&other.seen) && !stray(&first) {
             self.add(
@@ -181,12 +194,10 @@ impl Scene<'_> {
         if self.habits.ttl.contains(first.ttl) || self.habits.ttl.total() == 0 {
             return;
         }
-        let later = self
-            .t
-            .tcp
-            .resets
-            .iter()
-            .find(|other| other.seen.side == self.side && other.seen.no > first.no && self.habits.ttl.contains(other.seen.ttl));
+        let later =
+            self.t.tcp.resets.iter().find(|other| {
+                other.seen.side == self.side && other.seen.no > first.no && self.habits.ttl.contains(other.seen.ttl)
+            });
         if let Some(later) = later.map(|reset| reset.seen) {
             self.add(
                 Sign::SecondFace,
@@ -212,12 +223,9 @@ impl Scene<'_> {
             .find(|seen| seen.side != self.side && seen.len == 0 && !seen.is_reset() && seen.flags.has(TcpFlags::ACK))
             .copied();
         let Some(asked) = asked else { return };
-        let exact = self
-            .t
-            .tcp
-            .resets
-            .iter()
-            .find(|other| other.seen.side == self.side && other.seen.no > asked.no && other.seen.seq == asked.ack && other.seen.ttl == first.ttl);
+        let exact = self.t.tcp.resets.iter().find(|other| {
+            other.seen.side == self.side && other.seen.no > asked.no && other.seen.seq == asked.ack && other.seen.ttl == first.ttl
+        });
         if let Some(exact) = exact.map(|reset| reset.seen) {
             self.add(
                 Sign::ChallengeAnswered,

@@ -56,7 +56,11 @@ impl Scene<'_> {
         let share = if total < FEW { 0.5 } else { 1.0 };
         let away = known.iter().map(|(ttl, _)| ttl.abs_diff(seen.ttl)).min().unwrap_or(0);
         let others = match known.as_slice() {
-            [(ttl, n)] => format!("the {}'s other {n} packet{}: {ttl}", self.side, if *n == 1 { "" } else { "s" }),
+            [(ttl, n)] => format!(
+                "the {}'s other {n} packet{}: {ttl}",
+                self.side,
+                if *n == 1 { "" } else { "s" }
+            ),
             several => {
                 let list: Vec<String> = several.iter().map(|(ttl, n)| format!("{ttl} ({n} times)")).collect();
                 format!("the {}'s other packets: {}", self.side, list.join(", "))
@@ -118,7 +122,11 @@ impl Scene<'_> {
         if !seen.df
             && let Some(always) = self.habits.df.only().filter(|df| df.value && df.count >= 2)
         {
-            let sign = if self.is_plain() { Sign::DfClearedPlain } else { Sign::DfCleared };
+            let sign = if self.is_plain() {
+                Sign::DfClearedPlain
+            } else {
+                Sign::DfCleared
+            };
             self.note(
                 sign,
                 format!(
@@ -164,10 +172,14 @@ impl Scene<'_> {
                 Sign::IdCopied,
                 format!("IP-ID {id:#06x} is that of frame {}, which it answers", trigger.seen.no),
             );
-            if seen.window != 0 && seen.window == trigger.seen.window && self.habits.window.is_some_and(|own| own != seen.window) {
+            if seen.window != 0 && seen.window == trigger.seen.window && self.habits.window.is_some_and(|own| own != seen.window)
+            {
                 self.note(
                     Sign::WindowCopied,
-                    format!("window {} is that of frame {}, which it answers", seen.window, trigger.seen.no),
+                    format!(
+                        "window {} is that of frame {}, which it answers",
+                        seen.window, trigger.seen.no
+                    ),
                 );
             }
             return;
@@ -225,7 +237,11 @@ impl Scene<'_> {
         if label == usual.value {
             self.note(Sign::LabelSame, text);
         } else if label == 0 {
-            let sign = if self.stack == Stack::Linux { Sign::LabelZeroLinux } else { Sign::LabelZero };
+            let sign = if self.stack == Stack::Linux {
+                Sign::LabelZeroLinux
+            } else {
+                Sign::LabelZero
+            };
             self.note(sign, text);
         }
     }
@@ -246,7 +262,10 @@ impl Scene<'_> {
         if self.stage == Stage::Syn && self.t.tcp.half[self.side.other()].isn == Some(seen.ack) && seen.flags.has(TcpFlags::ACK) {
             self.note(
                 Sign::AckOfIsn,
-                format!("acknowledges {}, the SYN's own number: a TCP stack acknowledges the next", seen.ack),
+                format!(
+                    "acknowledges {}, the SYN's own number: a TCP stack acknowledges the next",
+                    seen.ack
+                ),
             );
         }
         if let Some(product) = names_itself(self.reset) {
@@ -264,7 +283,9 @@ impl Scene<'_> {
             }
             return;
         }
-        let Some((last, last_at, last_frame)) = habits.ts_last else { return };
+        let Some((last, last_at, last_frame)) = habits.ts_last else {
+            return;
+        };
         let Some((value, echo)) = seen.timestamps else {
             if !self.is_plain() && self.stack == Stack::Linux {
                 self.note(
@@ -334,7 +355,10 @@ impl Scene<'_> {
         if !plain && (9300..9400).contains(&seen.window) {
             self.note(
                 Sign::WindowCode,
-                format!("window {}: application delivery controllers write a reason code there", seen.window),
+                format!(
+                    "window {}: application delivery controllers write a reason code there",
+                    seen.window
+                ),
             );
         }
     }
@@ -371,13 +395,16 @@ impl Scene<'_> {
             .tcp
             .resets
             .iter()
-            .filter(|other| other.seen.side == self.side && other.seen.no >= first.no && other.seen.at.since(first.at) <= Span::secs(2))
+            .filter(|other| {
+                other.seen.side == self.side && other.seen.no >= first.no && other.seen.at.since(first.at) <= Span::secs(2)
+            })
             .collect();
         let [_, second, ..] = near.as_slice() else { return };
         // Each stray segment may have its own answer: such numbers follow the segments.
         let stray = |reset: &Reset| {
             super::trigger::before(self.t, &reset.seen).any(|segment| {
-                segment.side != self.side && (segment.ack == reset.seen.seq || (reset.seen.seq == 0 && segment.end() == reset.seen.ack))
+                segment.side != self.side
+                    && (segment.ack == reset.seen.seq || (reset.seen.seq == 0 && segment.end() == reset.seen.ack))
             })
         };
         let unpaired: Vec<&&Reset> = near
@@ -416,7 +443,10 @@ impl Scene<'_> {
     /// What moment was it?
     pub(super) fn moment(&mut self) {
         let seen = self.reset.seen;
-        let last = self.t.outer().rfind(|moment| (moment.at, moment.frames.last) < (seen.at, seen.no));
+        let last = self
+            .t
+            .outer()
+            .rfind(|moment| (moment.at, moment.frames.last) < (seen.at, seen.no));
         if self.stage == Stage::Opening
             && let Some(last) = last
             && self.side == Side::Server
@@ -427,7 +457,11 @@ impl Scene<'_> {
             };
             self.note(
                 Sign::AfterTrigger,
-                format!("comes {} after the {what} of frame {}, with no answer between", seen.at.since(last.at).human(), last.frames.last),
+                format!(
+                    "comes {} after the {what} of frame {}, with no answer between",
+                    seen.at.since(last.at).human(),
+                    last.frames.last
+                ),
             );
         }
         let same_way = self.signals.iter().any(|signal| signal.sign == Sign::TtlSame);
@@ -435,7 +469,10 @@ impl Scene<'_> {
         if same_way && self.side == Side::Client && !plain && self.idle < IDLE && !matches!(self.stage, Stage::Syn) {
             // The last thing before it were the server's words, or the client's own: then the client has read and leaves.
             let server_last = self.t.tcp.half.server.last_data.filter(|data| data.no < seen.no);
-            let wait = self.rtt.map_or(Span::millis(50), |rtt| rtt.least.times(2)).max(Span::millis(50));
+            let wait = self
+                .rtt
+                .map_or(Span::millis(50), |rtt| rtt.least.times(2))
+                .max(Span::millis(50));
             if let Some(data) = server_last
                 && seen.at.since(data.at) <= wait
             {
@@ -466,7 +503,11 @@ impl Scene<'_> {
 }
 
 fn count(values: &Values<u8>, ttl: u8) -> u64 {
-    values.iter().filter(|value| value.value == ttl).map(|value| value.count).sum()
+    values
+        .iter()
+        .filter(|value| value.value == ttl)
+        .map(|value| value.count)
+        .sum()
 }
 
 /// A hardware address as it is usually written.

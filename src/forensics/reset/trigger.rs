@@ -102,9 +102,10 @@ pub fn find(t: &Transcript, reset: &Reset, rtt: Option<RoundTrip>) -> Option<Tri
     }
     // A RST without ACK is what a host without a socket answers to a segment that acknowledges just this number. What the sender
     // acknowledged while it was alive it does not answer so.
-    let alive_at = reset
-        .own_last
-        .and_then(|own| before(t, seen).rfind(|segment| segment.side == other && segment.len > 0 && segment.end() == own.ack && segment.no < own.no));
+    let alive_at = reset.own_last.and_then(|own| {
+        before(t, seen)
+            .rfind(|segment| segment.side == other && segment.len > 0 && segment.end() == own.ack && segment.no < own.no)
+    });
     let earliest = before(t, seen).find(|segment| {
         segment.side == other
             && segment.flags.has(TcpFlags::ACK)

@@ -1,0 +1,177 @@
+//! What was sent and never acknowledged, how much was sent twice, and which side of the capture loses it.
+
+use crate::capture::Span;
+use crate::flow::{Connection, Marks, Seen, Side};
+use crate::packet::TcpFlags;
+use crate::transcript::Transcript;
+
+/// Something that a side repeated until it, or the capture, ended, and that was never acknowledged.
+#[derive(Clone, Debug)]
+pub struct Unanswered {
+    /// Who was not answered.
+    pub waiting: Side,
+    /// The first packet of what was never acknowledged.
+    pub first: Seen,
+    /// The first repetitions, at most three.
+    pub copies: Vec<Seen>,
+    /// How often it was repeated.
+    pub repeats: u32,
+    /// The last repetition.
+    pub last: Seen,
+    /// The last packet of the other side before it.
+    pub heard_before: Option<Seen>,
+    /// The first packet of the other side that arrived well after it, although it acknowledges nothing of it.
+    pub heard_after: Option<Seen>,
+    /// Whether these are keep-alive probes of an idle connection.
+    pub probes: bool,
+}
+
+/// How many repetitions are kept.
+const COPIES: usize = 3;
+/// So long a side must have tried in vain.
+const IN_VAIN: Span = Span::millis(1500);
+
+impl Unanswered {
+    /// From the first to the last try.
+    pub fn lasted(&self) -> Span {
+        self.last.at.since(self.first.at)
+    }
+
+    /// Whether this is more than a capture that ends while something is under way.
+    pub fn is_telling(&self, t: &Transcript) -> bool {
+        let watched = t.window.last.since(self.first.at);
+        (self.repeats >= 3 && self.lasted() >= IN_VAIN) || (self.repeats >= 2 && watched >= Span::secs(5))
+    }
+}
+
+/// What was not answered at the end of a connection; the side that tried more often if it is both.
+pub fn unanswered(t: &Transcript) -> Option<Unanswered> {
+    Side::BOTH
+        .into_iter()
+        .filter_map(|side| of_side(&t.tcp, side))
+        .max_by_key(|found| (!found.probes, found.repeats, found.last.no))
+}
+
+fn of_side(tcp: &Connection, side: Side) -> Option<Unanswered> {
+    let half = &tcp.half[side];
+    let other = &tcp.half[side.other()];
+    // A reset of the other side is an answer.
+    let answered = tcp.resets.iter().any(|reset| reset.seen.side == side.other());
+    if answered || tcp.handshake.syn.is_some() && tcp.handshake.ack.is_none() {
+        return None;
+    }
+    // What comes after the side's own reset is no longer its voice.
+    let own_end = tcp
+        .resets
+        .iter()
+        .find(|reset| reset.seen.side == side)
+        .map(|reset| reset.seen.no);
+    let speaks = || {
+        tcp.log
+            .iter()
+            .filter(move |seen| seen.side == side && !seen.is_reset() && own_end.is_none_or(|end| seen.no < end))
+    };
+    let unacked = |seen: &Seen| half.acked.is_none_or(|acked| (seen.end().wrapping_sub(acked) as i32) > 0);
+    let carries = |seen: &Seen| seen.len > 0 || seen.flags.has(TcpFlags::FIN);
+    let mut outstanding = speaks().filter(|seen| carries(seen) && unacked(seen) && !seen.marks.has(Marks::KEEP_ALIVE));
+    let (first, copies, probes): (Seen, Vec<&Seen>, bool) = match outstanding.next() {
+        Some(first) => {
+            let copies = speaks()
+                .filter(|seen| seen.no > first.no && carries(seen) && unacked(seen))
+                .filter(|seen| seen.marks.has(Marks::RETRANSMISSION | Marks::FILLS_HOLE | Marks::KEEP_ALIVE))
+                .collect();
+            (*first, copies, false)
+        }
+        None => {
+            let since = other.last.map_or(tcp.first().no, |last| last.no);
+            let mut probes = speaks().filter(|seen| seen.marks.has(Marks::KEEP_ALIVE) && seen.no > since);
+            (*probes.next()?, probes.collect(), true)
+        }
+    };
+    let last = copies.last().map_or(first, |seen| **seen);
+    let heard = |seen: &&Seen| seen.side == side.other() && !seen.is_reset();
+    let late = first.at.plus(Span::millis(300));
+    Some(Unanswered {
+        waiting: side,
+        first,
+        repeats: u32::try_from(copies.len()).unwrap_or(u32::MAX),
+        copies: copies.iter().take(COPIES).map(|seen| **seen).collect(),
+        last,
+        heard_before: tcp.log.iter().filter(heard).rfind(|seen| seen.no < first.no).copied(),
+        heard_after: tcp
+            .log
+            .iter()
+            .filter(heard)
+            .find(|seen| seen.no > first.no && seen.at > late)
+            .copied(),
+        probes,
+    })
+}
+
+/// How much of what one side sent had to be sent again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Segments with payload.
+    pub segments: u64,
+    /// Of those, sent again, or filling a hole late.
+    pub again: u64,
+}
+
+impl Rate {
+    /// The rate of a side. What the capture itself lost is not in it: such bytes are acknowledged and never repeated.
+    pub fn of(tcp: &Connection, side: Side) -> Rate {
+        let half = &tcp.half[side];
+        Rate {
+            segments: half.data_segments + half.retransmissions,
+            again: half.retransmissions + half.hole_fills,
+        }
+    }
+
+    /// The share, 0 to 1.
+    pub fn share(&self) -> f64 {
+        if self.segments == 0 {
+            0.0
+        } else {
+            self.again as f64 / self.segments as f64
+        }
+    }
+
+    /// The lower end of Wilson's 95 % interval of the share: what is surely lost at least.
+    pub fn surely(&self) -> f64 {
+        if self.segments == 0 {
+            return 0.0;
+        }
+        let n = self.segments as f64;
+        let p = self.share().min(1.0);
+        let z = 1.96;
+        let centre = p + z * z / (2.0 * n);
+        let spread = z * (p * (1.0 - p) / n + z * z / (4.0 * n * n)).sqrt();
+        ((centre - spread) / (1.0 + z * z / n)).max(0.0)
+    }
+
+    /// In words: `3 of 40 segments again (7.5 %)`.
+    pub fn words(&self) -> String {
+        format!(
+            "{} of {} segments sent again ({:.1} %)",
+            self.again,
+            self.segments,
+            self.share() * 100.0
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_segments_prove_little() {
+        let few = Rate { segments: 10, again: 1 };
+        let many = Rate {
+            segments: 1000,
+            again: 100,
+        };
+        assert!((few.share() - many.share()).abs() < 1e-9);
+        assert!(few.surely() < 0.03 && many.surely() > 0.08);
+    }
+}
