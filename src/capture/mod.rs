@@ -70,6 +70,11 @@ impl Span {
         Span(n.saturating_mul(1_000_000_000))
     }
 
+    /// This span and another.
+    pub const fn plus(self, other: Span) -> Span {
+        Span(self.0.saturating_add(other.0))
+    }
+
     /// This span `n` times.
     pub const fn times(self, n: i64) -> Span {
         Span(self.0.saturating_mul(n))

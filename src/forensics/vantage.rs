@@ -4,7 +4,7 @@
 //! pads them and its own checksums before the card fills them in; and who stands beside a host waits no time for its answer.
 
 use crate::capture::Span;
-use crate::flow::{Connection, Habits, PerSide, Side};
+use crate::flow::{Connection, PerSide, Side};
 use crate::transcript::Vantage;
 
 /// Where the capture was taken.
@@ -78,10 +78,24 @@ impl Votes {
     }
 
     fn ttl(&mut self, tcp: &Connection) {
-        let usual = |habits: &Habits| habits.ttl.usual().or(habits.handshake_ttl.usual()).map(|ttl| ttl.value);
+        // A side of which nothing but resets was captured is known by those.
+        let usual = |side: Side| {
+            let habits = &tcp.habits[side];
+            let reset = || {
+                tcp.resets
+                    .iter()
+                    .find(|reset| reset.seen.side == side)
+                    .map(|reset| reset.seen.ttl)
+            };
+            habits
+                .ttl
+                .usual()
+                .or(habits.handshake_ttl.usual())
+                .map_or_else(reset, |ttl| Some(ttl.value))
+        };
         let ttl = PerSide {
-            client: usual(&tcp.habits.client),
-            server: usual(&tcp.habits.server),
+            client: usual(Side::Client),
+            server: usual(Side::Server),
         };
         let (Some(client), Some(server)) = (ttl.client, ttl.server) else {
             return;

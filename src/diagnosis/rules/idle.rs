@@ -115,6 +115,12 @@ fn unknown_to_the_host(case: &Case<'_>) -> Option<Finding> {
     if idle.is_none() && !strange {
         return None;
     }
+    // A RST that came another way than the host's packets: rather a device that forgot the connection than the host.
+    if found.score > 0.0
+        && let Some(idle) = idle
+    {
+        return Some(reset::timer_finding(case, reset_seen, &found, &idle));
+    }
     let gap = idle.map_or("an unseen time".to_owned(), |idle| human(idle.any));
     let confidence = if idle.is_some_and(|idle| idle.any >= LONG) && found.maker == Maker::Peer {
         Confidence::Likely

@@ -6,10 +6,13 @@ mod denied;
 mod idle;
 mod incomplete;
 mod licensing;
+mod loss;
 mod negotiation;
 mod nla;
 mod ordinary;
+mod pmtu;
 mod reset;
+mod timeout;
 mod tls;
 mod tls_sealed;
 mod way;
@@ -32,8 +35,12 @@ pub const RULES: &[(&str, Judge)] = &[
     ("a policy on CredSSP", nla::policy),
     ("a reset by a device", reset::by_device),
     ("a mapping that was lost in silence", idle::judge),
+    ("large packets that vanish", pmtu::judge),
+    ("packets that vanish", loss::judge),
+    ("a reset that is no client's way to leave", reset::odd_leave),
     ("an ordinary end", ordinary::judge),
     ("a session that the server ended", denied::session_closed),
+    ("a side that waited too long", timeout::judge),
     ("a close in the logon", nla::closed),
     ("a close in the negotiation", negotiation::closed),
     ("a close in the TLS handshake", tls::closed),

@@ -35,6 +35,30 @@ pub fn by_device(case: &Case<'_>) -> Option<Finding> {
     }
 }
 
+/// A session that ended by a RST in the client's name which is not how clients leave: one of a host that knows no such connection, or
+/// one that rather a device made.
+pub fn odd_leave(case: &Case<'_>) -> Option<Finding> {
+    let reset = taken(case)?;
+    if reset.seen.side != Side::Client || case.phase() != Phase::Session {
+        return None;
+    }
+    let found = case.attribution(reset);
+    match found.maker {
+        Maker::CannotTell if found.score > 0.0 => Some(peer_finding(case, reset, &found)),
+        // Clients leave with FIN or RST,ACK. This one answers data of the server without a socket: something else closed it before.
+        _ if found.manner == Manner::NoSocket && reset.trigger.is_some_and(|trigger| trigger.len > 0) => {
+            let mut finding = peer_finding(case, reset, &found);
+            finding.verdict.confidence = finding.verdict.confidence.min(Confidence::Possible);
+            finding.verdict.summary = format!(
+                "the client's socket was already gone when the server's data came: its host answered with a RST; what ended it there cannot be seen here ({})",
+                case.server_label()
+            );
+            Some(finding)
+        }
+        _ => None,
+    }
+}
+
 /// The last resort for a reset: the peer's own, or not to be told.
 pub fn by_peer(case: &Case<'_>) -> Option<Finding> {
     let reset = taken(case)?;
@@ -128,7 +152,7 @@ fn device_finding(case: &Case<'_>, reset: &Reset, found: &Attribution) -> Findin
     figures(Finding::new(verdict, EndedBy::Middlebox, Mechanism::Rst), reset, found)
 }
 
-fn timer_finding(case: &Case<'_>, reset: &Reset, found: &Attribution, idle: &Idle) -> Finding {
+pub(super) fn timer_finding(case: &Case<'_>, reset: &Reset, found: &Attribution, idle: &Idle) -> Finding {
     let side = reset.seen.side;
     let view = View::of(&case.t.tcp);
     let unasked = found.manner == Manner::Expired || found.trigger.is_none();

@@ -54,18 +54,22 @@ impl Scene<'_> {
         );
         let sign = if took < 0.25 * least && took + 0.002 < 0.6 * least && rtt.samples >= 5 {
             Sign::FarTooEarly
-        } else if took + 0.002 < 0.6 * least {
-            if rtt.samples >= 3 {
-                Sign::TooEarly
-            } else {
-                Sign::TooEarlyOnce
-            }
+        } else if took + 0.002 < 0.6 * least && rtt.samples >= 3 {
+            Sign::TooEarly
+        } else if took + 0.002 < 0.6 * least || (took + 0.002 < 0.85 * least && rtt.samples >= 2) {
+            Sign::RatherEarly
         } else if took >= 0.9 * least && took <= 3.0 * least {
             Sign::OnTime
         } else {
             return;
         };
-        self.add(sign, 1.0, seen.no, seen.at, text);
+        // A device a few routers before the peer is as far away as the peer.
+        let beside = self
+            .signals
+            .iter()
+            .any(|signal| matches!(signal.sign, Sign::TtlBeside | Sign::TtlShifted | Sign::TtlNear));
+        let share = if sign == Sign::OnTime && beside { 0.4 } else { 1.0 };
+        self.add(sign, share, seen.no, seen.at, text);
     }
 
     fn after(&self) -> impl Iterator<Item = &Seen> {
@@ -86,7 +90,8 @@ impl Scene<'_> {
             .log
             .iter()
             .rfind(|seen| seen.side == self.side && seen.no < first.no && seen.flags.has(TcpFlags::ACK))
-            .map(|seen| seen.ack);
+            .map(|seen| seen.ack)
+            .or(self.t.tcp.half[self.side.other()].isn);
         let wait = self.rtt.map_or(REORDERING, |rtt| Span(rtt.least.0 / 5)).max(REORDERING);
         let next = self.reset.sender_next;
         let gait = self.habits.ip_id;

@@ -76,7 +76,7 @@ impl Scene<'_> {
             Sign::TtlFar
         } else if away >= 3 {
             Sign::TtlNear
-        } else if known.len() == 1 && total >= MANY && self.t.tcp.copies.routed == 0 {
+        } else if known.len() == 1 && total >= MANY {
             Sign::TtlBeside
         } else {
             Sign::TtlShifted
@@ -166,7 +166,7 @@ impl Scene<'_> {
             && trigger.seen.ip_id == Some(id)
             && id > 1
             && gait.repeats == 0
-            && !gait.last.is_some_and(|(last, _, _)| id.wrapping_sub(last) <= 64)
+            && gait.last.is_none_or(|(last, _, _)| id.wrapping_sub(last) > 64)
         {
             self.note(
                 Sign::IdCopied,
@@ -344,6 +344,8 @@ impl Scene<'_> {
             Stack::Windows => Some(Sign::FormFits),
             Stack::Linux if plain && seen.ack != 0 => Some(Sign::FormForeign),
             Stack::Linux if !plain && seen.window == 0 => Some(Sign::FormRare),
+            // A Linux firewall writes the same plain RST as a Linux host.
+            Stack::Linux if plain => None,
             Stack::Linux => Some(Sign::FormFits),
             Stack::Mixed | Stack::Apple | Stack::Unknown => None,
         };
@@ -464,9 +466,14 @@ impl Scene<'_> {
                 ),
             );
         }
-        let same_way = self.signals.iter().any(|signal| signal.sign == Sign::TtlSame);
+        let came_by = |wanted: &[Sign]| self.signals.iter().any(|signal| wanted.contains(&signal.sign));
+        let share = match (came_by(&[Sign::TtlSame]), came_by(&[Sign::TtlBeside, Sign::TtlShifted])) {
+            (true, _) => 1.0,
+            (_, true) => 0.5,
+            _ => 0.0,
+        };
         let plain = self.is_plain();
-        if same_way && self.side == Side::Client && !plain && self.idle < IDLE && !matches!(self.stage, Stage::Syn) {
+        if share > 0.0 && self.side == Side::Client && !plain && self.idle < IDLE && !matches!(self.stage, Stage::Syn) {
             // The last thing before it were the server's words, or the client's own: then the client has read and leaves.
             let server_last = self.t.tcp.half.server.last_data.filter(|data| data.no < seen.no);
             let wait = self
@@ -476,8 +483,11 @@ impl Scene<'_> {
             if let Some(data) = server_last
                 && seen.at.since(data.at) <= wait
             {
-                self.note(
+                self.add(
                     Sign::Goodbye,
+                    share,
+                    seen.no,
+                    seen.at,
                     format!(
                         "comes {} after the server's last words (frame {}), as Remote Desktop clients leave",
                         seen.at.since(data.at).human(),

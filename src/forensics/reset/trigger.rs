@@ -1,7 +1,7 @@
 //! What a RST answers, and how long its alleged sender would need to answer it.
 
 use crate::capture::{FrameNo, Span, Timestamp};
-use crate::flow::{Marks, Opening, Reset, Seen, Side};
+use crate::flow::{Opening, Reset, Seen, Side};
 use crate::packet::TcpFlags;
 use crate::transcript::Transcript;
 
@@ -22,6 +22,8 @@ pub struct Trigger {
 pub struct RoundTrip {
     /// The smallest one.
     pub least: Span,
+    /// The usual one; an acknowledgment may be delayed.
+    pub usual: Span,
     /// Measurements.
     pub samples: u64,
     /// The frame that completed the smallest one.
@@ -48,12 +50,28 @@ impl RoundTrip {
             (Some(rtt), None) => Some((rtt, answered?.0, 1)),
             _ => None,
         }
-        .map(|(least, frame, samples)| RoundTrip { least, samples, frame })
+        .map(|(least, frame, samples)| {
+            let median = tcp.rtt[side]
+                .as_ref()
+                .filter(|histogram| !histogram.is_empty())
+                .map_or(least, |histogram| {
+                    Span::micros(i64::try_from(histogram.value_at_quantile(0.5)).unwrap_or(i64::MAX))
+                });
+            RoundTrip {
+                least,
+                usual: median.max(least),
+                samples,
+                frame,
+            }
+        })
     }
 }
 
 /// Silence of the other side before a RST after which it answers nothing.
 const UNRELATED: Span = Span::secs(1);
+
+/// Queues on the way may hold an answer up for so long beside twice its usual time.
+const QUEUES: Span = Span::millis(5);
 
 /// Finds what a RST answers.
 pub fn find(t: &Transcript, reset: &Reset, rtt: Option<RoundTrip>) -> Option<Trigger> {
@@ -101,30 +119,29 @@ pub fn find(t: &Transcript, reset: &Reset, rtt: Option<RoundTrip>) -> Option<Tri
         });
     }
     // A RST without ACK is what a host without a socket answers to a segment that acknowledges just this number. What the sender
-    // acknowledged while it was alive it does not answer so.
+    // acknowledged while it was alive it does not answer so, and what it answers it answers at once: a segment that is older than the
+    // round trip with room for queues got no answer because the host still knew it.
     let alive_at = reset.own_last.and_then(|own| {
         before(t, seen)
             .rfind(|segment| segment.side == other && segment.len > 0 && segment.end() == own.ack && segment.no < own.no)
     });
+    let at_once = rtt
+        .map_or(patience, |rtt| {
+            Span(rtt.usual.0.saturating_mul(2)).max(rtt.least.times(2)).plus(QUEUES)
+        })
+        .min(patience);
     let earliest = before(t, seen).find(|segment| {
         segment.side == other
             && segment.flags.has(TcpFlags::ACK)
             && segment.ack == seen.seq
             && alive_at.is_none_or(|known| segment.no > known.no)
-            && seen.at.since(segment.at) <= patience
-    });
-    let earlier_strays = before(t, seen).any(|segment| {
-        segment.side == other
-            && segment.ack == seen.seq
-            && alive_at.is_none_or(|known| segment.no > known.no)
-            && seen.at.since(segment.at) > patience
-            && (segment.len > 0 || segment.marks.has(Marks::KEEP_ALIVE))
+            && seen.at.since(segment.at) <= at_once
     });
     let first = earliest.copied().unwrap_or(last);
     Some(Trigger {
         seen: first,
         took: seen.at.since(first.at),
-        bound: earliest.is_some() && !earlier_strays,
+        bound: earliest.is_some(),
     })
 }
 

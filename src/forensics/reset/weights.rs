@@ -138,8 +138,8 @@ signs! {
     FarTooEarly: Order, 25.0;
     /// It answers a packet that this side cannot have seen yet.
     TooEarly: Order, 20.0;
-    /// The same, against a single measurement of the round trip.
-    TooEarlyOnce: Order, 10.0;
+    /// The same by less, or against a single measurement of the round trip.
+    RatherEarly: Order, 10.0;
     /// It comes when this side's answer is due.
     OnTime: Order, -5.0;
     /// This side goes on afterwards as if it had sent nothing.

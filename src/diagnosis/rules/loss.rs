@@ -1,0 +1,106 @@
+//! `path_loss`: what one side sends is repeated and never acknowledged, until a side gives up.
+
+use crate::diagnosis::case::{Case, Finding, human};
+use crate::diagnosis::causes::{NAT_MAPPING_LOST, ONE_WAY_PATH, PATH_LOSS};
+use crate::diagnosis::close::Close;
+use crate::diagnosis::rules::idle;
+use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
+use crate::flow::{Marks, Side};
+use crate::forensics::loss::{self, Rate, Unanswered};
+use crate::transcript::Phase;
+
+/// See the module.
+pub fn judge(case: &Case<'_>) -> Option<Finding> {
+    if case.phase() == Phase::Tcp {
+        return None;
+    }
+    let lost = loss::unanswered(case.t).filter(|lost| lost.is_telling(case.t))?;
+    // A close by the side that did not answer is an answer.
+    if let Close::Fin { side, .. } = case.close
+        && side != lost.waiting
+    {
+        return None;
+    }
+    Some(finding(case, &lost))
+}
+
+fn finding(case: &Case<'_>, lost: &Unanswered) -> Finding {
+    let side = lost.waiting;
+    let other = side.other();
+    let tcp = &case.t.tcp;
+    // The other side goes on repeating what it was long told to have arrived: it does not hear.
+    let repeats_itself = tcp
+        .log
+        .iter()
+        .find(|seen| seen.side == other && seen.no > lost.first.no && seen.has_data() && seen.marks.has(Marks::RETRANSMISSION));
+    let (way, hint) = match (lost.heard_after, repeats_itself) {
+        (Some(_), Some(_)) => (
+            format!("the {other} is still heard, so only the way from the {side} to the {other} is broken"),
+            true,
+        ),
+        (Some(_), None) => (format!("the {other} is still heard, but acknowledges nothing of it"), true),
+        (None, _) => (
+            format!(
+                "nothing of the {other} is heard any more; from here it cannot be told which direction is broken, or whether the {other} is down"
+            ),
+            false,
+        ),
+    };
+    let rates: Vec<String> = Side::BOTH
+        .into_iter()
+        .filter(|of| Rate::of(tcp, *of).surely() > 0.02)
+        .map(|of| format!("{of}: {}", Rate::of(tcp, of).words()))
+        .collect();
+    let what = if lost.probes { "keep-alive probes" } else { "data" };
+    let mut summary = format!(
+        "the path to {} lost what the {side} sent: its {what} were repeated {} times in {} and never acknowledged; {way}",
+        case.server_label(),
+        lost.repeats,
+        human(lost.lasted())
+    );
+    if !rates.is_empty() {
+        summary.push_str(&format!(" (over the connection: {})", rates.join("; ")));
+    }
+    let confidence = if lost.repeats >= 4 || lost.lasted().as_secs_f64() >= 4.0 {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
+    };
+    let verdict = Verdict::new(
+        &PATH_LOSS,
+        confidence,
+        Act::Network,
+        summary,
+        case.packet(&lost.first, format!("the {side}'s packet that is never acknowledged")),
+    )
+    .because(idle::repeats(case, lost))
+    .because(repeats_itself.map(|seen| {
+        case.packet(
+            seen,
+            format!("the {other} repeats data that the {side} has acknowledged: it does not hear the {side}"),
+        )
+    }))
+    .because(
+        lost.heard_before
+            .map(|seen| case.packet(&seen, format!("the last packet of the {other} before it"))),
+    );
+    let verdict = match case.close {
+        Close::Reset { .. } => verdict.because(case.close_evidence()),
+        _ => verdict,
+    };
+    let verdict = if hint {
+        verdict.or(&ONE_WAY_PATH, "a route or a stateful device that carries one direction only")
+    } else {
+        verdict.or(
+            &NAT_MAPPING_LOST,
+            "a device that dropped its state looks the same; then it begins after a pause, and new connections work at once",
+        )
+    };
+    let verdict = verdict
+        .remedy(format!("measure the way: `pathping {}` from the client (or `mtr -T -P {} {}`): where does the loss begin?", case.server_host(), case.t.server.port(), case.server_host()))
+        .remedy("compare with Wi-Fi, VPN and docking station taken out of the way one after the other; look for interface errors, roaming and VPN reconnects at this time")
+        .remedy(format!("capture at the {other} at the same time: packets of the {side} that are missing there were lost on the way to it"));
+    Finding::new(verdict, EndedBy::Path, Mechanism::Silence)
+        .fact("repeats", lost.repeats)
+        .fact("in_vain_s", format!("{:.1}", lost.lasted().as_secs_f64()))
+}

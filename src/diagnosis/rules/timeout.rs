@@ -1,0 +1,186 @@
+//! `handshake_timeout`: a side had the word and did not speak, or the path was so slow that the other side lost patience.
+//!
+//! The acknowledgment of the question tells the two apart: it comes from the kernel after one round trip, the answer from the service.
+
+use crate::capture::Span;
+use crate::diagnosis::case::{Case, Finding, human};
+use crate::diagnosis::causes::{ABORTED_BY_CLIENT, HANDSHAKE_TIMEOUT, PATH_LOSS};
+use crate::diagnosis::close::{Close, side_ended};
+use crate::diagnosis::verdict::{Act, Confidence, Verdict};
+use crate::flow::{Seen, Side};
+use crate::forensics::loss::Rate;
+use crate::transcript::Phase;
+
+/// A side that owes an answer so long is slow.
+const SLOW: Span = Span::secs(5);
+/// A round trip above this is a slow path; satellites need 600 ms.
+const SLOW_PATH: Span = Span::millis(1500);
+/// On a slow path patience ends no sooner than this.
+const PATIENCE: Span = Span::secs(8);
+/// Loss above this share makes a path unusable for Remote Desktop.
+const LOSSY: f64 = 0.08;
+
+/// See the module.
+pub fn judge(case: &Case<'_>) -> Option<Finding> {
+    if matches!(case.phase(), Phase::Tcp | Phase::Session) {
+        return None;
+    }
+    let (closer, at) = match case.close {
+        Close::Fin { side, at, .. } => (side, at),
+        Close::Reset { side, .. } => (side, case.close.at(case.t)?),
+        Close::Silence(_) | Close::Open => return None,
+    };
+    let said: Option<&Seen> = case.t.tcp.log.iter().rfind(|seen| seen.has_data() && seen.at <= at);
+    let waited = said.map_or(at.since(case.progress.entered), |seen| at.since(seen.at));
+    // Who spoke last waits for the other; before the first word the server waits for the client.
+    let waiting = said.map_or(Side::Server, |seen| seen.side);
+    let lasted = at.since(case.t.started());
+    slow_path(case, closer, lasted).or_else(|| {
+        (closer == waiting && waited >= SLOW)
+            .then(|| slow_side(case, waiting, said, waited))
+            .flatten()
+    })
+}
+
+fn round_trip(case: &Case<'_>) -> Option<Span> {
+    let tcp = &case.t.tcp;
+    let of = |side: Side| {
+        let measured = tcp.rtt_min[side].map(|(rtt, _)| rtt);
+        let handshake = tcp.handshake_rtt()[side];
+        match (measured, handshake) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    };
+    match (of(Side::Client), of(Side::Server)) {
+        (Some(a), Some(b)) => Some(a.plus(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+fn slow_path(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
+    let rtt = round_trip(case)?;
+    let worst = Side::BOTH
+        .into_iter()
+        .map(|side| (side, Rate::of(&case.t.tcp, side)))
+        .max_by(|a, b| a.1.surely().total_cmp(&b.1.surely()))?;
+    let lossy = worst.1.surely() >= LOSSY || (worst.1.share() >= 0.25 && worst.1.again >= 3);
+    if lasted < PATIENCE.min(rtt.times(3)) || !(rtt >= SLOW_PATH || (lossy && lasted >= Span::secs(3))) {
+        return None;
+    }
+    let (server_thinks, why) = (
+        case.t
+            .tcp
+            .response
+            .server
+            .as_ref()
+            .filter(|h| !h.is_empty())
+            .map(|h| Span::micros(i64::try_from(h.min()).unwrap_or(0))),
+        if rtt >= SLOW_PATH {
+            format!("a round trip takes {}", human(rtt))
+        } else {
+            format!("packets are lost on it ({}: {})", worst.0, worst.1.words())
+        },
+    );
+    let (first, first_at) = case.t.tcp.handshake.syn_ack.or(case.t.tcp.handshake.syn)?;
+    let verdict = Verdict::new(
+        &HANDSHAKE_TIMEOUT,
+        Confidence::Likely,
+        Act::Network,
+        format!(
+            "the path to {} is too slow: {why}, and the {closer} gave up after {} in the handshake; the server is not to blame",
+            case.server_label(),
+            human(lasted)
+        ),
+        case.close_evidence()?,
+    )
+    .because([case.shows(first, first_at, format!("the handshake's answer; a round trip takes {}", human(rtt)))])
+    .because(server_thinks.and_then(|thinks| {
+        let answer = case.t.tcp.half.server.first_data?;
+        Some(case.packet(&answer, format!("the server's first answer; its quickest came {} after the question, network included", human(thinks))))
+    }))
+    .because(
+        case.t
+            .tcp
+            .log
+            .iter()
+            .filter(|seen| seen.marks.has(crate::flow::Marks::RETRANSMISSION))
+            .take(3)
+            .map(|seen| case.packet(seen, format!("the {} has to send again", seen.side))),
+    )
+    .or(&ABORTED_BY_CLIENT, "the user may have cancelled for another reason; on this path nobody would have waited long")
+    .or(&PATH_LOSS, "if the loss grows the connection dies of it instead")
+    .remedy("the VPN or the line is the place to look: compare the round trip with and without it (`pathping`, `Test-NetConnection -TraceRoute`), and look for saturation and bufferbloat")
+    .remedy("prefer a VPN or RD Gateway nearer to the user; over lossy lines let UDP through, which Remote Desktop needs to cope with loss");
+    Some(
+        Finding::new(verdict, side_ended(closer), case.close.mechanism())
+            .fact("rtt_ms", format!("{:.1}", rtt.as_secs_f64() * 1e3)),
+    )
+}
+
+fn slow_side(case: &Case<'_>, waiting: Side, said: Option<&Seen>, waited: Span) -> Option<Finding> {
+    let slow = waiting.other();
+    let question = match (said, case.phase()) {
+        (None, _) => "the handshake".to_owned(),
+        (Some(_), Phase::X224) => "the Connection Request".to_owned(),
+        (Some(_), Phase::Tls) if waiting == Side::Client => "the ClientHello".to_owned(),
+        (Some(_), Phase::Tls) => "the Connection Confirm".to_owned(),
+        (Some(_), phase) => format!("its last message in phase {phase}"),
+    };
+    let acked = said.and_then(|question| {
+        case.t.tcp.log.iter().find(|seen| {
+            seen.side == slow && seen.no > question.no && !seen.is_reset() && (seen.ack.wrapping_sub(question.end()) as i32) >= 0
+        })
+    });
+    // Without an acknowledgment nobody knows whether the question arrived.
+    if said.is_some() && acked.is_none() {
+        return None;
+    }
+    let host = case.server_label();
+    let summary = match slow {
+        Side::Server => format!(
+            "the server is slow, not the path: {host} got {question} and did not answer it in {}; the client gave up",
+            human(waited)
+        ),
+        Side::Client => format!(
+            "the client did not go on after {question}: the server {host} waited {} and closed",
+            human(waited)
+        ),
+    };
+    let verdict = Verdict::new(
+        &HANDSHAKE_TIMEOUT,
+        Confidence::Likely,
+        if slow == Side::Server { Act::Server } else { Act::Client },
+        summary,
+        case.close_evidence()?,
+    )
+    .because(said.map(|seen| case.packet(seen, format!("the {waiting}'s last words: {question}"))))
+    .because(said.zip(acked).map(|(question, seen)| {
+        case.packet(
+            seen,
+            format!(
+                "the {slow}'s host acknowledges it {} later, so it arrived; its service says nothing more",
+                human(seen.at.since(question.at))
+            ),
+        )
+    }))
+    .because(round_trip(case).and_then(|rtt| {
+        let (frame, at) = case.t.tcp.handshake.syn_ack?;
+        Some(case.shows(frame, at, format!("the path is quick: a round trip takes {}", human(rtt))))
+    }));
+    let verdict = match slow {
+        Side::Server => verdict
+            .or(&ABORTED_BY_CLIENT, "the user may have cancelled meanwhile; the host owed an answer all the same")
+            .remedy(format!("on {}: load, memory and disk at this time, and the reach of its domain controllers and revocation lists: in TLS and CredSSP they are asked before the answer", case.server_host()))
+            .remedy("on the host: is TermService hanging? `Get-Service TermService`, event log Microsoft-Windows-RemoteDesktopServices-RdpCoreTS/Operational; restart the service in a maintenance window")
+            .remedy("if hundreds of connections arrive from everywhere, a scan keeps the listener busy: put it behind a VPN or RD Gateway"),
+        Side::Client => verdict
+            .or(&ABORTED_BY_CLIENT, "a credential prompt or certificate question stood open on the client, and nobody answered it")
+            .remedy("ask the user: a prompt that stays open longer than the server waits ends like this; dial again and answer within the server's time")
+            .remedy("a scanner or monitor that opens connections and says nothing leaves the same picture"),
+    };
+    Some(
+        Finding::new(verdict, side_ended(waiting), case.close.mechanism())
+            .fact("waited_s", format!("{:.1}", waited.as_secs_f64())),
+    )
+}
