@@ -8,8 +8,8 @@ use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Confidence, EndedBy, Evidence, Leans, Mechanism, Verdict};
 use crate::flow::{Reset, Seen, Side, Values};
-use crate::transcript::hidden::Line;
 use crate::forensics::{self, Attribution, Maker};
+use crate::transcript::hidden::Line;
 use crate::transcript::{Moment, Phase, Progress, Transcript};
 
 /// What a host's packets look like over all that was captured of it, in a few fields.
