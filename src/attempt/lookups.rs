@@ -251,6 +251,22 @@ impl Lookups {
         &mut self.all[place]
     }
 
+    /// All lookups with their numbers, in order of appearance.
+    pub fn numbered(&self) -> impl Iterator<Item = (u64, &Lookup)> {
+        (self.gone..).zip(&self.all)
+    }
+
+    /// Lets go of lookups at the front whose last packet lies before `at`.
+    pub fn forget_before(&mut self, at: Timestamp) {
+        while let Some(old) = self.all.pop_front_if(|lookup| lookup.last < at) {
+            self.gone += 1;
+            let key = (old.client, old.name);
+            if self.open.get(&key).is_some_and(|number| *number < self.gone) {
+                self.open.remove(&key);
+            }
+        }
+    }
+
     /// All lookups, in order of appearance.
     pub fn iter(&self) -> impl Iterator<Item = &Lookup> {
         self.all.iter()

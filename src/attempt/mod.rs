@@ -120,6 +120,11 @@ impl Gatherer {
         ripe
     }
 
+    /// Whether no attempt is waiting.
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
     /// All attempts, at the end.
     pub fn finish(&mut self) -> Vec<Attempt> {
         std::mem::take(&mut self.open)

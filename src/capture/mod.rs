@@ -8,6 +8,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 mod inflate;
+#[cfg(feature = "live")]
+pub mod live;
 mod magic;
 mod open;
 mod options;

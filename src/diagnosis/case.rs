@@ -37,6 +37,16 @@ impl HostBook {
         self.hosts.entry(host).or_default().ttl.learn(ttl, no);
     }
 
+    /// Whether no other host is remembered.
+    pub fn is_full(&self) -> bool {
+        self.hosts.len() >= HOSTS
+    }
+
+    /// Forgets every host.
+    pub fn clear(&mut self) {
+        self.hosts.clear();
+    }
+
     /// The portrait of a host.
     pub fn get(&self, host: IpAddr) -> Option<&HostPortrait> {
         self.hosts.get(&host)

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod filter;
+mod live;
 mod names;
 mod overall;
 mod quality;
@@ -21,6 +22,7 @@ use crate::packet::{Body, Packet, fast};
 use crate::report::Report;
 use crate::report::model;
 use crate::transcript::{Transcript, Window};
+pub use live::Followed;
 use tcp::Live;
 
 /// What to look for, and how much to remember.
@@ -60,6 +62,8 @@ pub struct Examiner {
     notes: Vec<model::Note>,
     shortfalls: Vec<String>,
     times: times::Tally,
+    /// Set where verdicts are given as they fall.
+    door: Option<Box<live::Door>>,
 }
 
 /// What is known of the source that is being read.
@@ -122,6 +126,7 @@ impl Examiner {
             notes: Vec::new(),
             shortfalls: Vec::new(),
             times: times::Tally::default(),
+            door: None,
         }
     }
 
@@ -149,7 +154,7 @@ impl Examiner {
         let window = self.state.window.get_or_insert(Window { first: at, last: at });
         window.first = window.first.min(at);
         window.last = window.last.max(at);
-        if at >= self.state.next_sweep {
+        if at >= self.state.next_sweep && self.door.is_none() {
             self.state.next_sweep = at.plus(SWEEP);
             self.sweep(at);
         }

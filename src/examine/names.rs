@@ -2,8 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::attempt::lookups::Tie;
-use crate::capture::{FrameNo, Timestamp};
+use crate::attempt::lookups::{Lookup, Lookups, RdpNames, Tie};
+use crate::capture::{FrameNo, Span, Timestamp};
+use crate::diagnosis::Finding;
 use crate::diagnosis::rules::dns;
 use crate::examine::{Examiner, assemble};
 use crate::protocol::Parsed;
@@ -11,7 +12,14 @@ use crate::protocol::Parsed;
 /// The port of DNS.
 pub(super) const DNS: u16 = 53;
 /// How many names of addresses are remembered.
-const NAMES: usize = 8_192;
+pub(super) const NAMES: usize = 8_192;
+/// The same name without a domain of its own is asked for again under each suffix, and again by the application: within this time it
+/// is one failure, told once.
+pub(super) const REPEATED: Span = Span::secs(30);
+/// A lookup that was answered is settled so long after its last packet: the client may go on with another name.
+pub(super) const ANSWERED: Span = Span::secs(6);
+/// A lookup without an answer is settled so long after its last packet: no resolver waits longer for the next try.
+pub(super) const SILENT: Span = Span::secs(16);
 
 impl Examiner {
     /// Takes a datagram from or to port 53.
@@ -47,25 +55,14 @@ impl Examiner {
     /// Judges the failed lookups that are tied to RDP; others become a note.
     pub(super) fn judge_lookups(&mut self) {
         let last = self.state.window.unwrap_or_default().last;
-        let mut names = std::mem::take(&mut self.state.rdp_names);
-        let given = self.options.hosts.iter().chain(&self.options.gateways);
-        names.given = given
-            .filter(|name| name.parse::<IpAddr>().is_err())
-            .map(|name| name.trim_end_matches('.').to_ascii_lowercase())
-            .collect();
+        let names = self.known_names();
         let lookups = std::mem::take(&mut self.state.lookups);
         let mut seen: Vec<(IpAddr, String, Timestamp)> = Vec::new();
         for lookup in lookups.iter() {
-            let Some(tie) = names.tie(lookup, &lookups) else { continue };
-            // The same name without a domain of its own is asked for again under each suffix: one failure, told once.
             let told = seen.iter().any(|(client, name, at)| {
-                *client == lookup.client && *name == lookup.name && lookup.started().since(*at) <= crate::capture::Span::secs(30)
+                *client == lookup.client && *name == lookup.name && lookup.started().since(*at) <= REPEATED
             });
-            let watched = last.since(lookup.last);
-            if let Some(finding) = dns::judge(lookup, tie, watched)
-                && !told
-                && !(tie == Tie::SameDomain && lookups.iter().any(|other| followed_by_success(other, lookup)))
-            {
+            if !told && let Some(finding) = judge(lookup, &names, &lookups, last) {
                 seen.push((lookup.client, lookup.name.clone(), lookup.started()));
                 self.rows.push(assemble::lookup_row(lookup, finding));
             }
@@ -77,14 +74,33 @@ impl Examiner {
             ));
         }
     }
+
+    /// The names under which RDP was used, and those that were given on the command line.
+    pub(super) fn known_names(&self) -> RdpNames {
+        let mut names = self.state.rdp_names.clone();
+        let given = self.options.hosts.iter().chain(&self.options.gateways);
+        names.given = given
+            .filter(|name| name.parse::<IpAddr>().is_err())
+            .map(|name| name.trim_end_matches('.').to_ascii_lowercase())
+            .collect();
+        names
+    }
+}
+
+/// Judges a lookup; `None` where nothing ties it to RDP, or where it did not fail. `last` is until when was captured.
+pub(super) fn judge(lookup: &Lookup, names: &RdpNames, all: &Lookups, last: Timestamp) -> Option<Finding> {
+    let tie = names.tie(lookup, all)?;
+    let finding = dns::judge(lookup, tie, last.since(lookup.last))?;
+    let meant_another = tie == Tie::SameDomain && all.iter().any(|other| followed_by_success(other, lookup));
+    (!meant_another).then_some(finding)
 }
 
 /// Whether the client asked for something else right afterwards and got it: it may have meant that.
-fn followed_by_success(other: &crate::attempt::lookups::Lookup, failed: &crate::attempt::lookups::Lookup) -> bool {
+fn followed_by_success(other: &Lookup, failed: &Lookup) -> bool {
     let after = other.started().since(failed.last);
     other.client == failed.client
         && other.name != failed.name
         && after.0 >= 0
-        && after <= crate::capture::Span::secs(5)
-        && other.outcome(crate::capture::Span::default()) == crate::attempt::lookups::Outcome::Found
+        && after <= Span::secs(5)
+        && other.outcome(Span::default()) == crate::attempt::lookups::Outcome::Found
 }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use crate::attempt::Attempt;
 use crate::capture::{Frame, Span, Timestamp};
 use crate::examine::Examiner;
 use crate::examine::names::DNS;
@@ -12,19 +11,53 @@ use crate::packet::fast::{self, Peek};
 use crate::packet::{Body, IcmpMessage, Packet, Segment, TcpFlags, checksum};
 use crate::protocol::Parsed;
 use crate::protocol::x224;
-use crate::transcript::{Recorder, Role, Transcript};
+use crate::transcript::{Recorder, Role, Transcript, Window};
 
 /// A connection that is being followed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Live {
     id: u32,
-    client: SocketAddr,
-    server: SocketAddr,
+    pub(super) client: SocketAddr,
+    pub(super) server: SocketAddr,
     role: Role,
     role_why: Option<String>,
-    tcp: Connection,
+    pub(super) tcp: Connection,
     recorder: Recorder,
+    /// Whether it is known to have reached the session; `false` where nobody asked.
+    pub(super) in_session: bool,
 }
+
+impl Live {
+    /// What was seen and heard, as if it ended now.
+    pub(super) fn into_transcript(self, key: FlowKey, source: u32, window: Window) -> Transcript {
+        let Live {
+            id,
+            client,
+            server,
+            role,
+            role_why,
+            mut tcp,
+            mut recorder,
+            in_session: _,
+        } = self;
+        tcp.finish(&mut recorder);
+        Transcript {
+            id,
+            source,
+            key,
+            client,
+            server,
+            role,
+            role_why,
+            tcp,
+            moments: recorder.into_moments(),
+            window,
+        }
+    }
+}
+
+/// How many places where RDP was spoken on unusual ports are remembered.
+pub(super) const SERVICES: usize = 4_096;
 
 /// After its end a connection is watched for late packets for so long: retransmissions and answers to stray segments.
 const AFTERGLOW: Span = Span::secs(30);
@@ -98,6 +131,8 @@ impl Examiner {
         let key = FlowKey::new(glance.from, glance.to, TCP);
         if let Some(slot) = self.state.flows.find(&key) {
             self.follow(slot, packet, segment, glance, transport);
+        } else if self.door.as_mut().is_some_and(|door| door.is_past(&key, segment, packet.at)) {
+            // It was judged; what still comes changes nothing.
         } else if self.is_service(glance.to) || self.is_service(glance.from) {
             let stranger = self.state.lobby.take(&key);
             self.begin(key, stranger, packet, segment, glance, None);
@@ -140,7 +175,6 @@ impl Examiner {
 
     /// RDP was spoken here: what was refused or dropped at this place before belongs to the story, too.
     fn learn_service(&mut self, service: SocketAddr) {
-        const SERVICES: usize = 4_096;
         if self.state.services.len() >= SERVICES || !self.state.services.insert(service) {
             return;
         }
@@ -232,6 +266,7 @@ impl Examiner {
             role_why: None,
             tcp: Connection::new(opening, first, &self.options.limits),
             recorder: Recorder::new(&self.options.limits, opening == Opening::MidStream),
+            in_session: false,
         };
         self.state.flows.insert(key, Box::new(live)).0
     }
@@ -312,45 +347,18 @@ impl Examiner {
                 self.seal(slot);
             }
         }
-        let flows = &self.state.flows;
-        let joins = |attempt: &Attempt| {
-            flows.slots().into_iter().filter_map(|slot| flows.get(slot)).any(|live| {
-                live.client.ip() == attempt.client
-                    && attempt.servers().contains(&live.server.ip())
-                    && live.tcp.first().at <= attempt.open_until()
-            })
-        };
-        let ripe = self.state.gatherer.settled(now, joins);
-        self.judge(ripe);
+        self.ripen(now);
     }
 
-    fn seal(&mut self, slot: Slot) {
+    pub(super) fn seal(&mut self, slot: Slot) {
         let Some((key, live)) = self.state.flows.remove(slot) else {
             return;
         };
-        let Live {
-            id,
-            client,
-            server,
-            role,
-            role_why,
-            mut tcp,
-            mut recorder,
-        } = *live;
-        tcp.finish(&mut recorder);
+        if let Some(door) = &mut self.door {
+            door.pass(key, live.tcp.last().at);
+        }
         let window = self.state.window.unwrap_or_default();
-        self.gather(Transcript {
-            id,
-            source: self.state.source,
-            key,
-            client,
-            server,
-            role,
-            role_why,
-            tcp,
-            moments: recorder.into_moments(),
-            window,
-        });
+        self.gather(live.into_transcript(key, self.state.source, window));
     }
 
     pub(super) fn seal_everything(&mut self) {

@@ -1,0 +1,102 @@
+//! What is wanted in, the kernel's filter out, in the words of pcap-filter(7).
+
+/// Which packets the kernel is to let through.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// TCP and UDP ports for RDP, besides the usual ones.
+    pub ports: Vec<u16>,
+    /// Every TCP segment, so that RDP is found on any port.
+    pub all_tcp: bool,
+    /// A filter of the user's, whose packets are let through as well.
+    pub also: Option<String>,
+}
+
+/// RDP, Hyper-V's console, HTTPS and HTTP for gateways, the Kerberos proxy among them, RPC over HTTP.
+const TCP: [u16; 5] = [3389, 2179, 443, 80, 593];
+/// RDP-UDP to the host and to the gateway.
+const UDP: [u16; 2] = [3389, 3391];
+/// DNS and Kerberos, over both.
+const BOTH: [u16; 2] = [53, 88];
+
+impl Wanted {
+    /// The filter.
+    pub fn filter(&self) -> String {
+        let mut terms = Vec::new();
+        if self.all_tcp {
+            terms.push("tcp".to_owned());
+        } else {
+            terms.extend(TCP.iter().map(|port| format!("tcp port {port}")));
+        }
+        terms.extend(UDP.iter().map(|port| format!("udp port {port}")));
+        terms.extend(BOTH.iter().chain(&self.ports).map(|port| format!("port {port}")));
+        terms.push("icmp or icmp6".to_owned());
+        // Ports stand in the first fragment only.
+        terms.push("(ip[6:2] & 0x1fff != 0) or ip6 proto 44".to_owned());
+        if let Some(also) = &self.also {
+            terms.push(format!("({also})"));
+        }
+        let plain = terms.join(" or ");
+        // `vlan` moves the offsets of everything behind it, so that it has to come last.
+        format!("({plain}) or (vlan and ({plain}))")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lets_through(wanted: &Wanted, packet: &[u8]) -> bool {
+        let dead = pcap::Capture::dead(pcap::Linktype::ETHERNET).unwrap();
+        dead.compile(&wanted.filter(), true).unwrap().filter(packet)
+    }
+
+    fn ipv4(protocol: u8, fragment: u16, ports: (u16, u16), vlan: bool) -> Vec<u8> {
+        let mut bytes = vec![2; 12];
+        if vlan {
+            bytes.extend([0x81, 0, 0, 7]);
+        }
+        bytes.extend([8, 0, 0x45, 0, 0, 40, 0, 1]);
+        bytes.extend(fragment.to_be_bytes());
+        bytes.extend([64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        bytes.extend(ports.0.to_be_bytes());
+        bytes.extend(ports.1.to_be_bytes());
+        bytes.resize(bytes.len() + 16, 0);
+        bytes
+    }
+
+    #[test]
+    fn what_a_verdict_needs_passes_the_kernel_and_the_rest_stays_outside() {
+        let wanted = Wanted::default();
+        for (protocol, port) in [(6, 3389), (6, 443), (17, 3389), (17, 3391), (17, 53), (6, 88)] {
+            assert!(
+                lets_through(&wanted, &ipv4(protocol, 0, (50_000, port), false)),
+                "{protocol} {port}"
+            );
+            assert!(
+                lets_through(&wanted, &ipv4(protocol, 0, (port, 50_000), true)),
+                "{protocol} {port} in a VLAN"
+            );
+        }
+        assert!(lets_through(&wanted, &ipv4(1, 0, (0, 0), false)), "ICMP");
+        assert!(lets_through(&wanted, &ipv4(17, 185, (1, 1), false)), "a fragment");
+        assert!(!lets_through(&wanted, &ipv4(6, 0, (50_000, 8443), false)));
+        assert!(!lets_through(&wanted, &ipv4(17, 0, (50_000, 443), false)));
+    }
+
+    #[test]
+    fn it_can_be_widened() {
+        let other = ipv4(6, 0, (50_000, 13_389), false);
+        let quic = ipv4(17, 0, (50_000, 443), false);
+        let all_tcp = Wanted {
+            all_tcp: true,
+            ..Wanted::default()
+        };
+        let port = Wanted {
+            ports: vec![13_389],
+            also: Some("udp port 443".to_owned()),
+            ..Wanted::default()
+        };
+        assert!(lets_through(&all_tcp, &other) && !lets_through(&all_tcp, &quic));
+        assert!(lets_through(&port, &other) && lets_through(&port, &quic));
+    }
+}

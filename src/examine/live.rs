@@ -1,0 +1,365 @@
+//! Verdicts as they fall: what an examination needs that has no end. What was told leaves, so that memory stays flat.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::attempt::Attempt;
+use crate::capture::{SourceSummary, Span, Timestamp};
+use crate::examine::tcp::Live;
+use crate::examine::{Examiner, Options, State, assemble, filter, names, overall};
+use crate::flow::{FlowKey, Opening, Side};
+use crate::packet::{Segment, TcpFlags};
+use crate::report::Report;
+use crate::report::model::{SourceReport, Times};
+use crate::transcript::{Phase, Progress};
+
+/// A closed connection is judged so long after its last packet: a client's own retry comes within this time, and late packets too.
+const SETTLED: Span = Span::secs(5);
+/// A handshake is given up so long after the next repetition of its SYN was due. Waiting times double, so that the next one is due
+/// when as much time again has passed as all repetitions have taken.
+const OVERDUE: Span = Span::secs(4);
+/// A connection that hangs between handshake and session, or a session whose data is not acknowledged, is given up after so long a
+/// silence: all systems' retransmissions come closer together.
+const HANGING: Span = Span::secs(150);
+/// Packets of a connection that was judged are passed over until they have been absent for so long.
+const PAST: Span = Span::secs(600);
+/// How many judged connections are passed over at one time.
+const PASTS: usize = 65_536;
+/// How often failed lookups are looked for.
+const LOOKUPS: Span = Span::secs(5);
+/// A failed lookup waits so long for the use of the same name that ties it to Remote Desktop.
+const LOOKUP_KEPT: Span = Span::secs(900);
+/// How many told lookups are remembered to tell none twice.
+const LOOKUPS_TOLD: usize = 4_096;
+
+/// What only an examination without end needs to remember.
+#[derive(Debug, Default)]
+pub(super) struct Door {
+    /// Attempts and connections told so far; numbers go on from here.
+    attempts: u32,
+    connections: u32,
+    /// Connections that were judged, with the time of their last packet.
+    past: HashMap<FlowKey, Timestamp>,
+    /// Lookups that were judged, by number, and the latest failure of each client and name.
+    lookups: BTreeSet<u64>,
+    failures: HashMap<(IpAddr, String), Timestamp>,
+    next_lookups: Timestamp,
+    /// Until when lookups were looked at, and how many names were in use then.
+    looked_until: Timestamp,
+    names_then: usize,
+}
+
+impl Door {
+    /// Whether a segment belongs to a connection that was judged; a SYN begins a new one.
+    pub(super) fn is_past(&mut self, key: &FlowKey, segment: &Segment<'_>, at: Timestamp) -> bool {
+        let fresh = segment.flags.has(TcpFlags::SYN) && !segment.flags.has(TcpFlags::ACK);
+        if fresh {
+            self.past.remove(key);
+            return false;
+        }
+        match self.past.get_mut(key) {
+            Some(last) => {
+                *last = at;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Passes over what follows of this connection.
+    pub(super) fn pass(&mut self, key: FlowKey, at: Timestamp) {
+        if self.past.len() < PASTS {
+            self.past.insert(key, at);
+        }
+    }
+}
+
+/// A connection that is followed at this moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Followed {
+    /// The client.
+    pub client: SocketAddr,
+    /// The server.
+    pub server: SocketAddr,
+    /// The time of its first packet.
+    pub started: Timestamp,
+    /// The first phase that it has not completed.
+    pub phase: Phase,
+}
+
+impl Examiner {
+    /// An examiner for a capture that does not end: it is told the time with [`settle`](Self::settle), and gives its verdicts with
+    /// [`drain`](Self::drain).
+    pub fn live(options: Options) -> Examiner {
+        Examiner {
+            door: Some(Box::default()),
+            ..Examiner::new(options)
+        }
+    }
+
+    /// Judges what has ended, or gone silent long enough for its kind, at `now`. To be called about once a second, packets or not.
+    pub fn settle(&mut self, now: Timestamp) {
+        let window = self
+            .state
+            .window
+            .get_or_insert(crate::transcript::Window { first: now, last: now });
+        window.last = window.last.max(now);
+        let mut at = self.state.flows.oldest();
+        while let Some(slot) = at {
+            at = self.state.flows.newer(slot);
+            let Some(live) = self.state.flows.get_mut(slot) else { break };
+            let quiet = now.since(live.tcp.last().at);
+            // The table is in the order of last packets: who comes later is not quiet for longer.
+            if quiet < OVERDUE {
+                break;
+            }
+            if is_over(live, quiet) {
+                self.seal(slot);
+            }
+        }
+        self.ripen(now);
+        self.settle_lookups(now);
+        self.keep_flat(now);
+    }
+
+    /// Judges everything that is open, as at the end of a capture, and goes on in the same source: for a clock that was set, across
+    /// which no time can be measured, and for the end.
+    pub fn cut(&mut self) {
+        self.seal_everything();
+        let attempts = self.state.gatherer.finish();
+        self.judge(attempts);
+        let last = self.state.window.unwrap_or_default().last;
+        self.tell_lookups(last, |_| true);
+        let fresh = State::new(self.state.source, &self.options);
+        let old = std::mem::replace(&mut self.state, fresh);
+        // What is known of hosts and names does not depend on the clock.
+        self.state.next_id = old.next_id;
+        self.state.evicted = old.evicted;
+        self.state.context = old.context;
+        self.state.rdp_names = old.rdp_names;
+        self.state.services = old.services;
+        self.state.ports = old.ports;
+        if let Some(door) = &mut self.door {
+            door.lookups.clear();
+            door.failures.clear();
+            door.next_lookups = Timestamp(i64::MIN);
+            door.looked_until = Timestamp(i64::MIN);
+        }
+    }
+
+    /// Takes out the attempts that were judged since the last call: a report about each, in the order of their verdicts. `source` is
+    /// what the source says of itself at this moment. Attempts and connections are numbered on from call to call.
+    pub fn drain(&mut self, source: &SourceSummary) -> Vec<Report> {
+        let rows = std::mem::take(&mut self.rows);
+        let Some(door) = &mut self.door else { return Vec::new() };
+        let mut reports = Vec::new();
+        for row in rows {
+            if !filter::wanted(row.attempt(), row.connections(), &self.options) {
+                continue;
+            }
+            let (mut connections, mut attempts) = assemble::number(vec![row]);
+            let (first_attempt, first_connection) = (door.attempts, door.connections);
+            for attempt in &mut attempts {
+                attempt.id += first_attempt;
+                attempt.decisive += first_connection;
+                attempt.connections.iter_mut().for_each(|id| *id += first_connection);
+            }
+            for connection in &mut connections {
+                connection.id += first_connection;
+                connection.attempt += first_attempt;
+            }
+            door.attempts = first_attempt.wrapping_add(u32::try_from(attempts.len()).unwrap_or(0));
+            door.connections = first_connection.wrapping_add(u32::try_from(connections.len()).unwrap_or(0));
+            let overall = overall::choose(&connections, &attempts, 0, &self.options);
+            reports.push(Report {
+                sources: vec![SourceReport {
+                    summary: source.clone(),
+                    sha256: None,
+                }],
+                connections,
+                attempts,
+                overall,
+                quality: Vec::new(),
+                notes: Vec::new(),
+                shortfalls: Vec::new(),
+                times: Times::default(),
+            });
+        }
+        reports
+    }
+
+    /// How many connections are followed at this moment.
+    pub fn following(&self) -> usize {
+        self.state.flows.len()
+    }
+
+    /// How many connections were judged early because too many were open.
+    pub fn evicted(&self) -> u64 {
+        self.state.evicted
+    }
+
+    /// The `most` connections with the latest packets, the latest first.
+    pub fn followed(&self, most: usize) -> Vec<Followed> {
+        let flows = &self.state.flows;
+        let mut slots: Vec<_> = flows
+            .slots()
+            .into_iter()
+            .filter_map(|slot| Some((flows.get(slot)?.tcp.last().at, slot)))
+            .collect();
+        slots.sort_unstable_by_key(|(last, _)| std::cmp::Reverse(*last));
+        slots
+            .into_iter()
+            .take(most)
+            .filter_map(|(_, slot)| {
+                let live = flows.get(slot)?;
+                Some(Followed {
+                    client: live.client,
+                    server: live.server,
+                    started: live.tcp.first().at,
+                    phase: phase(live),
+                })
+            })
+            .collect()
+    }
+
+    fn settle_lookups(&mut self, now: Timestamp) {
+        let Some(door) = &mut self.door else { return };
+        if now < door.next_lookups {
+            return;
+        }
+        door.next_lookups = now.plus(LOOKUPS);
+        let used = self.state.rdp_names.used.len();
+        // A name that is newly in use may tie what was passed over before.
+        let since = if used == door.names_then {
+            door.looked_until
+        } else {
+            Timestamp(i64::MIN)
+        };
+        door.names_then = used;
+        door.looked_until = now;
+        self.tell_lookups(now, |settled| settled <= now && settled > since);
+        self.state.lookups.forget_before(now.plus(Span(-LOOKUP_KEPT.0)));
+    }
+
+    /// Tells the failed lookups that are tied to Remote Desktop, those that settle at a time for which `is_due` says so.
+    fn tell_lookups(&mut self, now: Timestamp, is_due: impl Fn(Timestamp) -> bool) {
+        let names = self.known_names();
+        let Some(door) = &mut self.door else { return };
+        for (number, lookup) in self.state.lookups.numbered() {
+            let wait = if lookup.replies.is_empty() {
+                names::SILENT
+            } else {
+                names::ANSWERED
+            };
+            if !is_due(lookup.last.plus(wait)) || door.lookups.contains(&number) {
+                continue;
+            }
+            let Some(finding) = names::judge(lookup, &names, &self.state.lookups, now) else {
+                continue;
+            };
+            if door.lookups.len() >= LOOKUPS_TOLD {
+                door.lookups.pop_first();
+            }
+            door.lookups.insert(number);
+            let who = (lookup.client, lookup.name.clone());
+            let told = door.failures.insert(who, lookup.started());
+            if told.is_none_or(|before| lookup.started().since(before) > names::REPEATED) {
+                self.rows.push(assemble::lookup_row(lookup, finding));
+            }
+        }
+    }
+
+    /// Lets go of what a long time has made useless.
+    fn keep_flat(&mut self, now: Timestamp) {
+        let Some(door) = &mut self.door else { return };
+        if door.past.len() >= PASTS / 2 {
+            door.past.retain(|_, last| now.since(*last) < PAST);
+        }
+        if door.failures.len() >= LOOKUPS_TOLD {
+            door.failures.retain(|_, at| now.since(*at) < LOOKUP_KEPT);
+        }
+        let state = &mut self.state;
+        // Full memories of names, hosts and services begin anew: what is in use is learned again at its next use.
+        if state.context.names.len() >= names::NAMES {
+            state.context.names.clear();
+        }
+        if state.rdp_names.used.len() >= self.options.limits.lookups {
+            state.rdp_names.used.clear();
+        }
+        if state.context.hosts.is_full() {
+            state.context.hosts.clear();
+        }
+        if state.services.len() >= super::tcp::SERVICES {
+            state.services.clear();
+        }
+    }
+
+    /// Judges the attempts to which nothing can be added at `now`.
+    pub(super) fn ripen(&mut self, now: Timestamp) {
+        if self.state.gatherer.is_empty() {
+            return;
+        }
+        let flows = &self.state.flows;
+        let mut followed: HashMap<IpAddr, Vec<(IpAddr, Timestamp)>> = HashMap::new();
+        for live in flows.slots().into_iter().filter_map(|slot| flows.get(slot)) {
+            let one = (live.server.ip(), live.tcp.first().at);
+            followed.entry(live.client.ip()).or_default().push(one);
+        }
+        let joins = |attempt: &Attempt| {
+            followed.get(&attempt.client).is_some_and(|others| {
+                let (servers, until) = (attempt.servers(), attempt.open_until());
+                others
+                    .iter()
+                    .any(|(server, began)| *began <= until && servers.contains(server))
+            })
+        };
+        let ripe = self.state.gatherer.settled(now, joins);
+        self.judge(ripe);
+    }
+}
+
+/// Whether a connection that has been quiet for so long is at its end.
+fn is_over(live: &mut Live, quiet: Span) -> bool {
+    let tcp = &live.tcp;
+    if tcp.closed.is_some() {
+        return quiet >= SETTLED;
+    }
+    match tcp.opening {
+        // Who was there before the capture may be a session that idles.
+        Opening::MidStream => false,
+        _ if !tcp.handshake.complete() => {
+            let trying = tcp.last().at.since(tcp.first().at);
+            quiet >= Span(trying.0.saturating_add(OVERDUE.0).min(HANGING.0))
+        }
+        _ if quiet < HANGING => false,
+        _ => has_unanswered(live) || !is_session(live),
+    }
+}
+
+/// Whether one side has sent what the other has not acknowledged.
+fn has_unanswered(live: &Live) -> bool {
+    Side::BOTH.iter().any(|side| {
+        let half = &live.tcp.half[*side];
+        matches!((half.next, half.acked), (Some(next), Some(acked)) if next.wrapping_sub(acked).cast_signed() > 0)
+    })
+}
+
+/// Whether it has reached the session; found out once, for it reads the whole transcript.
+fn is_session(live: &mut Live) -> bool {
+    if !live.in_session {
+        live.in_session = phase(live) == Phase::Session;
+    }
+    live.in_session
+}
+
+fn phase(live: &Live) -> Phase {
+    if live.in_session {
+        return Phase::Session;
+    }
+    Progress::of(&live.clone().into_transcript(
+        FlowKey::new(live.client, live.server, crate::flow::key::TCP),
+        0,
+        Default::default(),
+    ))
+    .phase
+}
