@@ -119,7 +119,7 @@ impl std::fmt::Display for News {
     }
 }
 
-/// What [`Live::next`] gives.
+/// What [`Live::tick`] gives.
 #[derive(Debug)]
 pub enum Tick<'a> {
     /// A packet.
@@ -214,7 +214,7 @@ impl Live {
     }
 
     /// The next packet; returns after a moment where there is none.
-    pub fn next(&mut self) -> Tick<'_> {
+    pub fn tick(&mut self) -> Tick<'_> {
         // Clocks cost more than packets: under load they are looked at now and then.
         if self.frames.is_multiple_of(256)
             && let Some(news) = self.look_around()
@@ -369,7 +369,7 @@ impl Port {
             Ok(packet) => {
                 self.bytes.clear();
                 self.bytes.extend_from_slice(packet.data);
-                let (seconds, nanos) = (i64::from(packet.header.ts.tv_sec), i64::from(packet.header.ts.tv_usec));
+                let (seconds, nanos) = (wide(packet.header.ts.tv_sec), wide(packet.header.ts.tv_usec));
                 let at = Timestamp(seconds.saturating_mul(1_000_000_000).saturating_add(nanos));
                 self.pending = Some((at, packet.header.len));
                 None
@@ -394,6 +394,11 @@ impl Port {
             self.counted = (stat.dropped, stat.if_dropped);
         }
     }
+}
+
+/// Both parts of a `timeval` are of another width on every system.
+fn wide(n: impl Into<i64>) -> i64 {
+    n.into()
 }
 
 fn open_port(name: &str, options: &LiveOptions) -> Result<(Capture<Active>, LinkType), LiveError> {
