@@ -6,7 +6,7 @@ use std::hash::Hasher;
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::flow::key::KeyHasher;
 use crate::flow::seen::Seen;
-use crate::packet::Segment;
+use crate::packet::{Segment, TcpFlags};
 
 /// Within this time the same packet is taken for a copy; pktmon's components lie up to some milliseconds apart.
 const WINDOW: Span = Span::millis(5);
@@ -86,7 +86,8 @@ impl CopyWatch {
 }
 
 /// Whether a stack may send two packets that are equal to the last field within a moment: resets and bare acknowledgments with
-/// an identification of zero, or without one (IPv6).
+/// an identification of zero, or without one (IPv6). No stack repeats a SYN or its answer so soon.
 fn can_repeat_itself(seen: &Seen) -> bool {
-    seen.is_reset() || (seen.len == 0 && seen.ip_id.is_none_or(|id| id == 0))
+    let bare = seen.len == 0 && !seen.flags.has(TcpFlags::SYN) && seen.ip_id.is_none_or(|id| id == 0);
+    seen.is_reset() || bare
 }

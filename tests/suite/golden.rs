@@ -60,8 +60,8 @@ pub fn corpus() -> Option<PathBuf> {
     folder.is_dir().then_some(folder)
 }
 
-/// Triage of one file, with the command line options that bear on the verdict.
-pub fn examine(path: &Path, args: &[String]) -> Report {
+/// The command line options that bear on the verdict.
+pub fn options(args: &[String], path: &Path) -> Options {
     let mut options = Options::default();
     let mut words = args.iter();
     while let (Some(name), Some(value)) = (words.next(), words.next()) {
@@ -73,7 +73,12 @@ pub fn examine(path: &Path, args: &[String]) -> Report {
             other => panic!("{}: the option {other} is not known here", path.display()),
         }
     }
-    let mut examiner = Examiner::new(options);
+    options
+}
+
+/// Triage of one file.
+pub fn examine(path: &Path, args: &[String]) -> Report {
+    let mut examiner = Examiner::new(options(args, path));
     let mut source = capture::open(path, capture::OpenOptions::default()).unwrap_or_else(|error| panic!("{error}"));
     while let Some(event) = source.next().expect("a readable file") {
         match event {

@@ -8,6 +8,8 @@ mod cli;
 mod tables;
 /// Every capture against the truth that a person wrote.
 mod golden;
+/// What must not change a verdict.
+mod laws;
 /// What must hold for every parser on every input; shared with the fuzz targets.
 mod oracles;
 /// Inputs that once broke a parser, and captures cut at any place.

@@ -1,0 +1,181 @@
+//! What must not change a verdict: the time of day, a mirror port that doubles every frame, other traffic in between.
+
+use std::path::Path;
+
+use rdpwhy::capture::{self, Direction, Event, Frame, FrameNo, LinkType, OpenOptions, PacketOptions, Span, Timestamp};
+use rdpwhy::examine::{Examiner, Options};
+use rdpwhy::report::Report;
+
+use crate::golden::{self, Truth};
+
+/// A frame that outlives its source.
+#[derive(Clone)]
+struct Kept {
+    at: Timestamp,
+    link: LinkType,
+    interface: u32,
+    bytes: Vec<u8>,
+    wire_len: u32,
+    direction: Option<Direction>,
+}
+
+fn frames_of(path: &Path) -> Vec<Kept> {
+    let mut source = capture::open(path, OpenOptions::default()).expect("a capture");
+    let mut frames = Vec::new();
+    while let Some(event) = source.next().expect("a readable capture") {
+        if let Event::Frame(frame) = event {
+            frames.push(Kept {
+                at: frame.at,
+                link: frame.link,
+                interface: frame.interface,
+                bytes: frame.bytes.to_vec(),
+                wire_len: frame.wire_len,
+                direction: frame.direction,
+            });
+        }
+    }
+    frames
+}
+
+fn judge(frames: &[Kept], args: &[String]) -> Report {
+    let mut examiner = Examiner::new(golden::options(args, Path::new("laws")));
+    for (place, kept) in frames.iter().enumerate() {
+        examiner.push(&Frame {
+            no: FrameNo(place as u64 + 1),
+            at: kept.at,
+            link: kept.link,
+            interface: kept.interface,
+            bytes: &kept.bytes,
+            wire_len: kept.wire_len,
+            direction: kept.direction,
+            options: PacketOptions::default(),
+        });
+    }
+    examiner.end_source(capture::SourceSummary::default(), None);
+    examiner.finish()
+}
+
+/// What a verdict says, without frame numbers and times.
+fn essence(report: &Report) -> String {
+    let overall = &report.overall;
+    match overall
+        .connection
+        .and_then(|id| report.connections.iter().find(|connection| connection.id == id))
+    {
+        Some(c) => format!(
+            "{} in {} by {} through {}, {} -> {:?}",
+            overall.cause.slug, c.phase, c.ended_by, c.mechanism, c.client, c.server
+        ),
+        None => overall.cause.slug.to_owned(),
+    }
+}
+
+fn holds(law: &str, captures: &[(String, std::path::PathBuf, Truth)], change: impl Fn(&[Kept]) -> Vec<Kept>) {
+    let mut broken = 0;
+    for (name, path, truth) in captures {
+        let frames = frames_of(path);
+        let (before, after) = (
+            essence(&judge(&frames, &truth.args)),
+            essence(&judge(&change(&frames), &truth.args)),
+        );
+        if before != after {
+            broken += 1;
+            println!("{name}: {law} turns \"{before}\" into \"{after}\"");
+        }
+    }
+    assert!(broken == 0, "{law} changes {broken} of {} verdicts", captures.len());
+}
+
+#[test]
+fn another_time_of_day_changes_nothing() {
+    // An hour: certificates of the laboratory are valid for longer than that, and are judged by the time of the capture.
+    holds("another hour", &golden::truths(), |frames| {
+        frames
+            .iter()
+            .map(|kept| Kept {
+                at: kept.at.plus(Span::secs(3_600)),
+                ..kept.clone()
+            })
+            .collect()
+    });
+}
+
+#[test]
+fn a_mirror_port_that_doubles_every_frame_changes_nothing() {
+    holds("doubling every frame", &golden::truths(), |frames| {
+        frames
+            .iter()
+            .flat_map(|kept| {
+                [
+                    kept.clone(),
+                    Kept {
+                        at: kept.at.plus(Span::micros(3)),
+                        ..kept.clone()
+                    },
+                ]
+            })
+            .collect()
+    });
+}
+
+#[test]
+fn strangers_in_between_change_nothing() {
+    // Web traffic of another client, one packet after each packet of the case.
+    let stranger = |n: u64| {
+        let mut bytes = vec![
+            0x02, 0, 0, 0, 0, 9, 0x02, 0, 0, 0, 0, 8, 0x08, 0, 0x45, 0, 0, 60, 0, n as u8, 0x40, 0, 61, 6, 0, 0,
+        ];
+        bytes.extend([198, 51, 100, (n % 250) as u8, 203, 0, 113, 7]);
+        bytes.extend([0xC0, (n % 200) as u8, 0x1F, 0x90]);
+        bytes.extend([
+            0,
+            0,
+            1,
+            n as u8,
+            0,
+            0,
+            2,
+            0,
+            0x50,
+            if n.is_multiple_of(3) { 0x02 } else { 0x18 },
+            0x20,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]);
+        bytes.extend(b"GET / HTTP/1.1\r\n\r\n\0\0");
+        bytes
+    };
+    holds("other traffic", &golden::truths(), |frames| {
+        let mut n = 0;
+        frames
+            .iter()
+            .flat_map(|kept| {
+                n += 1;
+                let bytes = stranger(n);
+                let wire_len = bytes.len() as u32;
+                let link = LinkType::ETHERNET;
+                [
+                    kept.clone(),
+                    Kept {
+                        at: kept.at,
+                        link,
+                        interface: 0,
+                        bytes,
+                        wire_len,
+                        direction: None,
+                    },
+                ]
+            })
+            .collect()
+    });
+}
+
+#[test]
+fn a_capture_without_rdp_stays_without() {
+    let report = Examiner::new(Options::default()).finish();
+    assert_eq!(report.overall.cause.slug, "no_rdp");
+    assert!(report.connections.is_empty());
+}
