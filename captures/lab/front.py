@@ -4,6 +4,8 @@ Every PDU of the session is the real server's, but for those that a scene puts i
 what Windows servers say and xrdp never does (Set Error Info, licensing errors, authorization results).
 """
 
+import _ssl
+import ctypes
 import select
 import socket
 import ssl
@@ -74,14 +76,17 @@ class Front(Responder):
 
     `session` is xrdp's (see `software.xrdp`). `later` is a pair (seconds, list): sent to the client that long after the session began to flow.
     Options of the logon (`version`, `error`) go to `credssp.accept`; `authorization` is the early
-    user authorization result, sent where HYBRID_EX is selected.
+    user authorization result, sent where HYBRID_EX is selected. With `rekey` a TLS 1.3 KeyUpdate goes
+    out once session data flow. `ciphers` and `options` are OpenSSL's.
     """
 
     def __init__(self, lab, certificate, change=None, later=None, selected=SSL, tls=None, authorization=0,
-                 node="server", session=None, **logon):
+                 node="server", session=None, ciphers=None, options=0, rekey=False, **logon):
         self.lab, self.node, self.certificate, self.logon = lab, node, certificate, logon
         self.change, self.later, self.selected, self.authorization = change, later, selected, authorization
-        self.context = server_context(certificate, tls)
+        self.context = server_context(certificate, tls, ciphers)
+        self.context.options |= options
+        self.rekey = rekey
         xrdp(lab, certificate, port=3390, node=node, session=session)
         super().__init__(lab, self.serve_client, 3389, node)
 
@@ -134,6 +139,9 @@ class Front(Responder):
                     return
                 if self.later and due is None and source is server and pdu[0] != 3:
                     due = time.monotonic() + self.later[0]  # the first fast-path update
+                if self.rekey and source is server and pdu[0] != 3:
+                    self.rekey = False
+                    request_key_update(client)
                 out = [pdu]
                 if self.change:
                     out = self.change(pdu, source is client)
@@ -162,6 +170,16 @@ class Front(Responder):
             else:
                 target.sendall(item)
         return True
+
+
+def request_key_update(secure):
+    """Let OpenSSL send a TLS 1.3 KeyUpdate ahead of the next data."""
+    library = ctypes.CDLL(_ssl.__file__)
+    library.SSL_key_update.argtypes = [ctypes.c_void_p, ctypes.c_int]
+    # CPython's SSL object: object header (two words), the socket, then the SSL pointer.
+    pointer = ctypes.c_void_p.from_address(id(secure._sslobj) + 3 * ctypes.sizeof(ctypes.c_void_p))
+    if library.SSL_key_update(pointer, 1) != 1:
+        raise RuntimeError("OpenSSL refuses a key update")
 
 
 def read_pdu(connection):

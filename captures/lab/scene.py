@@ -40,6 +40,7 @@ class Lab:
         self.steps = {}  # file name -> function(raw pcap path), run before the conversion
         self.merges = {}  # file name -> recordings that are merged into it and not written themselves
         self.snaplen = {}
+        self.displays = {}  # screen -> DISPLAY of a running X server
         self.keyed = []  # names of captures that are also written with TLS secrets
         self.folder = tempfile.mkdtemp(prefix="rdplab-")
         self.keylog = os.path.join(self.folder, "keys.log")  # where programs log their TLS secrets
@@ -123,19 +124,21 @@ class Lab:
         self.stack.callback(pair.close)
         return pair
 
-    def display(self):
-        """Start an X server (Xvfb) for real clients and return its DISPLAY."""
-        if not hasattr(self, "_display"):
-            read, write = os.pipe()
-            process = subprocess.Popen(
-                ["Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24", "-nolisten", "tcp"],
-                pass_fds=[write], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL)
-            os.close(write)
+    def display(self, screen="1024x768x24"):
+        """Start an X server (Xvfb) for real programs and return its DISPLAY; one for each `screen`."""
+        if screen not in self.displays:
+            # A number of our own: a server that ends elsewhere may remove the socket of one it has just freed.
+            name = ":%d" % (1000 + os.getpid() % 30000 + 30000 * len(self.displays))
+            process = subprocess.Popen(["Xvfb", name, "-screen", "0", screen, "-noreset", "-nolisten", "tcp"],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             self.stack.callback(stop, process)
-            with os.fdopen(read) as answer:
-                self._display = ":" + answer.readline().strip()
-        return self._display
+            limit = time.monotonic() + 10
+            while not os.path.exists("/tmp/.X11-unix/X" + name[1:]):
+                if process.poll() is not None or time.monotonic() > limit:
+                    raise RuntimeError("Xvfb does not start on " + name)
+                time.sleep(0.02)
+            self.displays[screen] = name
+        return self.displays[screen]
 
     def xfreerdp(self, target, *options, node="client", wait=60):
         """Run the real FreeRDP client against `target`; `wait` None returns the running process."""

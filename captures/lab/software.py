@@ -146,7 +146,7 @@ def wait(condition, complaint, limit=15):
 
 def shadow(lab, certificate, *options, port=3389, keys=False, accounts=((USER, PASSWORD),), node="server",
            bind=None, **more):
-    """Start FreeRDP's shadow server (NLA against a SAM file of `accounts`) on an X display of ours."""
+    """Start FreeRDP's shadow server (NLA against a SAM file of `accounts`) on a small X display, so that captures stay small."""
     sam = write(lab, "sam", "".join("%s:::%s:::\n" % (user, nt_hash(word)) for user, word in accounts))
     home = path(lab, "shadow-home", ".config", "freerdp", "server", "server.crt")
     for source, end in zip(certificate, ("crt", "key")):
@@ -155,27 +155,8 @@ def shadow(lab, certificate, *options, port=3389, keys=False, accounts=((USER, P
     return lab.net[node].serve(
         *named("srv01", "freerdp-shadow-cli", "/port:%d" % port, "/sam-file:" + sam,
                *(["/bind-address:" + bind] if bind else []), *options),
-        port=port, env=dict(environment(lab, keys, DISPLAY=small_display(lab), **more),
+        port=port, env=dict(environment(lab, keys, DISPLAY=lab.display("320x240x24"), **more),
                             HOME=path(lab, "shadow-home", "x")[:-2]))
-
-
-def small_display(lab):
-    """An X display of 320 x 240 for the shadow server, so that captures stay small."""
-    if not hasattr(lab, "_small_display"):
-        lab._small_display = x_server(lab, "320x240x24")
-    return lab._small_display
-
-
-def x_server(lab, screen):
-    """Start Xvfb and return its DISPLAY."""
-    read, own = os.pipe()
-    process = subprocess.Popen(["Xvfb", "-displayfd", str(own), "-screen", "0", screen, "-nolisten", "tcp"],
-                               pass_fds=[own], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
-    os.close(own)
-    lab.stack.callback(stop, process)
-    with os.fdopen(read) as answer:
-        return ":" + answer.readline().strip()
 
 
 def freerdp(lab, target, *options, user=USER, password=PASSWORD, certificate="/cert:ignore", keys=True,

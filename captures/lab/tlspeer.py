@@ -44,11 +44,13 @@ def host(lab, context, port=3389, node="server", selected=SSL, stay=5.0):
 
 def client(lab, address, authority=None, version=None, name=SERVER_NAME, port=3389, node="client",
            protocols=SSL, ciphers=None, keys=False, verify=True, talk=None):
-    """Negotiate X.224, do the TLS handshake with verification against `authority`, `talk`, leave.
+    """Negotiate X.224 (not if `protocols` is None), do the TLS handshake with verification against `authority`, `talk`, leave.
 
     Returns the error of the verification, or None where TLS came to its end.
     """
-    connection = _negotiated(lab, address, port, node, protocols)
+    connection = _connected(lab, address, port, node)
+    if protocols is not None:
+        _negotiate(connection, protocols)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ciphers:
         context.set_ciphers(ciphers)
@@ -75,7 +77,8 @@ def client(lab, address, authority=None, version=None, name=SERVER_NAME, port=33
 
 def silent_client(lab, address, reset=False, version=None, name=SERVER_NAME, port=3389, think=0.05):
     """Negotiate X.224, send ClientHello, read the server's flight and leave without a TLS alert."""
-    connection = _negotiated(lab, address, port, "client", SSL)
+    connection = _connected(lab, address, port, "client")
+    _negotiate(connection, SSL)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     if version:
@@ -95,11 +98,14 @@ def silent_client(lab, address, reset=False, version=None, name=SERVER_NAME, por
         connection.close()
 
 
-def _negotiated(lab, address, port, node, protocols):
+def _connected(lab, address, port, node):
     connection = lab.net[node].socket(family(address))
     connection.settimeout(20)
     connection.connect((address, port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def _negotiate(connection, protocols):
     connection.sendall(connection_request(protocols, "anna"))
     read_tpkt(connection)
-    return connection

@@ -10,6 +10,7 @@ import re
 import select
 import socket
 import struct
+import threading
 import time
 
 import credssp
@@ -51,24 +52,58 @@ class Gateway(Responder):
                  leave=None):
         self.lab, self.context, self.refuse, self.upgraded = lab, context, refuse, upgraded
         self.target, self.node, self.leave = target, node, leave
+        self.out_channels = {}  # RDG-Connection-Id -> the connection of RDG_OUT_DATA
         super().__init__(lab, self.serve_client, port, node)
 
     def serve_client(self, connection):
+        """Serve in a thread of its own: the old way of two connections needs both at once."""
+        threading.Thread(target=self.guard, args=(connection.dup(),), daemon=True).start()
+
+    def guard(self, connection):
+        try:
+            connection.settimeout(20)
+            self.conversation(connection)
+        except OSError as error:
+            self.error = error
+        finally:
+            connection.close()
+
+    def conversation(self, connection):
         if self.context:
             connection = self.context.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False)
         with connection:
-            headers = self.log_on(connection)
+            method, headers = self.log_on(connection)
             if not headers:
                 return
             if self.upgraded == "200":
                 connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 15\r\n\r\n"
                                    b"<p>It works</p>")
                 return
+            if "sec-websocket-key" not in headers:
+                self.two_channels(method, headers["rdg-connection-id"], connection)
+                return
             accepted = base64.b64encode(hashlib.sha1((headers["sec-websocket-key"] + WEBSOCKET).encode()).digest())
             connection.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                                b"Sec-WebSocket-Accept: " + accepted + b"\r\nServer: Microsoft-HTTPAPI/2.0\r\n\r\n")
             if self.upgraded == "relay":
-                self.tunnel(connection)
+                self.tunnel(WebSocket(connection))
+
+    def two_channels(self, method, name, connection):
+        """[MS-TSGU] 3.3.5.1 without WebSocket: the OUT channel is an endless answer, the IN channel a chunked request."""
+        if method == "RDG_OUT_DATA":
+            connection.sendall(b"HTTP/1.1 200 OK\r\nServer: Microsoft-HTTPAPI/2.0\r\nContent-Length: 1073741824\r\n\r\n"
+                               + os.urandom(10))
+            over = threading.Event()
+            self.out_channels[name] = (connection, over)
+            over.wait(30)
+        else:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nServer: Microsoft-HTTPAPI/2.0\r\nContent-Length: 0\r\n\r\n")
+            read_head(connection)  # the request that carries the chunks; the one before was the logon
+            out, over = self.out_channels[name]
+            try:
+                self.tunnel(Pair(connection, out))
+            finally:
+                over.set()
 
     @staticmethod
     def drain(connection):
@@ -80,63 +115,101 @@ class Gateway(Responder):
             pass  # the client's close may be rough
 
     def log_on(self, connection):
-        """NTLM over HTTP; the headers of the request that is authorized, None if it is not."""
+        """NTLM over HTTP; method and headers of the request that is authorized, None for both if it is not."""
         nonce = os.urandom(8)
         while True:
-            request = b""
-            while not request.endswith(b"\r\n\r\n"):
-                request += receive(connection, 1)
+            request = read_head(connection)
             headers = {name.lower(): value for name, value in re.findall(r"(?m)^([^:\r\n]+): ([^\r\n]*)", request.decode())}
             scheme, _, token = headers.get("authorization", "").partition(" ")
             message = base64.b64decode(token)
             if message[8:9] == b"\x03":
                 if credssp.session_key(message, nonce, PASSWORD):
-                    return headers
+                    return request.split(b" ")[0].decode(), headers
                 connection.sendall(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nWWW-Authenticate: NTLM\r\n"
                                    b"Connection: close\r\n\r\n")
-                return None
+                return None, None
             offer = scheme or "NTLM"
             if message:
                 offer += " " + base64.b64encode(credssp.challenge(nonce, "RDGW")).decode()
             connection.sendall(("HTTP/1.1 401 Unauthorized\r\nContent-Type: text/plain\r\nServer: Microsoft-HTTPAPI/2.0\r\n"
                                 "WWW-Authenticate: %s\r\nContent-Length: 0\r\n\r\n" % offer).encode())
 
-    def tunnel(self, connection):
+    def tunnel(self, channel):
         """Answer gateway packets until the end; relay data once the channel is made."""
         host = None
         while True:
-            if host and not connection.pending():
-                ready = select.select([connection, host], [], [], 20)[0]
+            if host and not channel.incoming.pending():
+                ready = select.select([channel.incoming, host], [], [], 20)[0]
                 if host in ready:
                     data = host.recv(8000)
                     if not data:
                         return
-                    send_frame(connection, packet(DATA, struct.pack("<H", len(data)) + data))
-                if connection not in ready:
+                    channel.send(packet(DATA, struct.pack("<H", len(data)) + data))
+                if channel.incoming not in ready:
                     continue
-            opcode, message = read_frame(connection)
-            if opcode == 8:
-                send_frame(connection, message, 8)
+            message = channel.read()
+            if message is None:
                 return
-            if opcode != 2:
-                continue
             kind = struct.unpack_from("<H", message)[0]
             if self.leave == kind:
                 return
             if self.refuse and self.refuse[0] == kind:
                 time.sleep(self.refuse[2])
-                send_frame(connection, REFUSALS[kind](self.refuse[1]))
-                self.drain(connection)
+                channel.send(REFUSALS[kind](self.refuse[1]))
+                self.drain(channel.incoming)
                 return
             if kind == CHANNEL:
                 with inside(self.lab.net[self.node].ns):
                     host = socket.create_connection(self.target, 10)
             if kind in ANSWERS:
-                send_frame(connection, ANSWERS[kind]())
+                channel.send(ANSWERS[kind]())
             elif kind == DATA and host:
                 host.sendall(message[10 : 10 + struct.unpack_from("<H", message, 8)[0]])
             elif kind == CLOSE:
-                send_frame(connection, packet(0x11, struct.pack("<I", 0)))
+                channel.send(packet(0x11, struct.pack("<I", 0)))
+
+
+class WebSocket:
+    """Gateway packets as binary WebSocket frames, both ways on one connection."""
+
+    def __init__(self, connection):
+        self.incoming = connection
+
+    def read(self):
+        while True:
+            opcode, message = read_frame(self.incoming)
+            if opcode == 8:
+                send_frame(self.incoming, message, 8)
+                return None
+            if opcode == 2:
+                return message
+
+    def send(self, message):
+        send_frame(self.incoming, message)
+
+
+class Pair:
+    """Gateway packets as chunks of a request that never ends, answers on the other connection."""
+
+    def __init__(self, incoming, outgoing):
+        self.incoming, self.outgoing = incoming, outgoing
+
+    def read(self):
+        line = b""
+        while not line.endswith(b"\r\n"):
+            line += receive(self.incoming, 1)
+        return receive(self.incoming, int(line, 16) + 2)[:-2] or None
+
+    def send(self, message):
+        self.outgoing.sendall(message)
+
+
+def read_head(connection):
+    """Request line and headers of an HTTP request."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        head += receive(connection, 1)
+    return head
 
 
 def read_frame(connection):

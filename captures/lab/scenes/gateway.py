@@ -1,8 +1,10 @@
 """RD Gateway: HTTP errors through nginx, broken upgrades, refusals of the tunnel, and sessions that work."""
 
 import os
+import ssl
 import time
 
+import tlspeer
 from authority import Authority
 from scene import scene
 from software import PASSWORD, SERVER_NAME, USER, close_windows, finished, freerdp, network, nginx, xrdp
@@ -130,10 +132,11 @@ def gateway_host_unreachable(lab):
     connect(lab)
 
 
-def through(lab, close=True):
+def through(lab, *options, close=True):
     """A session through the gateway."""
-    process = freerdp(lab, lab.server.v4, "/g:" + NAME, "/gt:http", "/gu:" + USER, "/gp:" + PASSWORD, "/sec:tls",
-                      password=None)
+    process = freerdp(lab, lab.server.v4, "/g:" + NAME, "/gt:http", "/gu:" + USER, "/gp:" + PASSWORD,
+                      "/sec:tls",
+                      *options, password=None)
     time.sleep(6)
     if close:
         close_windows(lab)
@@ -150,3 +153,25 @@ def gateway_session(lab):
 def gateway_session_tls13_open(lab):
     direct(lab, "1.3")
     through(lab, close=False)
+
+
+@scene("gateway-session-two-channels", "A session through the gateway the old way: RDG_OUT_DATA and RDG_IN_DATA, TLS 1.2")
+def gateway_session_two_channels(lab):
+    direct(lab)
+    through(lab, "/gt:http,no-websockets")
+
+
+@scene("gateway-rap-refused-two-channels", "The resource policy refuses, with RDG_OUT_DATA and RDG_IN_DATA, TLS 1.2")
+def gateway_rap_refused_two_channels(lab):
+    direct(lab, refuse=(CHANNEL, 0x800759DA, 0.02))
+    connect(lab, "/gt:http,no-websockets")
+
+
+@scene("gateway-certificate-untrusted", "The client turns the gateway's certificate down, TLS 1.2")
+def gateway_certificate_untrusted(lab):
+    network(lab, servers=("gateway", "server"))
+    certificate = lab.certificate(name=NAME)
+    nginx(lab, 443, "return 503;", certificate, "TLSv1.2", node="gateway")
+    error = tlspeer.client(lab, lab.net["gateway"].v4, Authority(lab), name=NAME, port=443, protocols=None)
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        raise RuntimeError("the client did not turn the certificate down: %r" % error)
