@@ -21,7 +21,7 @@ use crate::packet::fragments::Reassembler;
 use crate::packet::{Body, Packet, fast};
 use crate::report::Report;
 use crate::report::model;
-use crate::transcript::{Transcript, Window};
+use crate::transcript::{Keys, Transcript, Window};
 pub use live::Followed;
 use tcp::Live;
 
@@ -64,6 +64,8 @@ pub struct Examiner {
     times: times::Tally,
     /// Set where verdicts are given as they fall.
     door: Option<Box<live::Door>>,
+    /// TLS secrets of all sources.
+    keys: Keys,
 }
 
 /// What is known of the source that is being read.
@@ -125,6 +127,7 @@ impl Examiner {
             quality: Vec::new(),
             notes: Vec::new(),
             shortfalls: Vec::new(),
+            keys: Keys::default(),
             times: times::Tally::default(),
             door: None,
         }
@@ -186,8 +189,11 @@ impl Examiner {
         }
     }
 
-    /// Takes TLS secrets: the text of an NSS key log.
-    pub fn secrets(&mut self, _text: &[u8]) {}
+    /// Takes TLS secrets: the text of an NSS key log. They serve the connections whose handshake comes later; nothing is kept of the
+    /// sealed records of those that came before.
+    pub fn secrets(&mut self, text: &[u8]) {
+        self.keys.add(text);
+    }
 
     /// Ends the current source; frames that follow belong to the next one.
     pub fn end_source(&mut self, summary: SourceSummary, sha256: Option<String>) {

@@ -265,8 +265,8 @@ impl Examiner {
             role: Role::Rdp,
             role_why: None,
             tcp: Connection::new(opening, first, &self.options.limits),
-            recorder: Recorder::new(&self.options.limits, opening == Opening::MidStream),
             in_session: false,
+            recorder: Recorder::new(&self.options.limits, opening == Opening::MidStream, self.keys.clone()),
         };
         self.state.flows.insert(key, Box::new(live)).0
     }

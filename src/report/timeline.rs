@@ -4,6 +4,7 @@ use crate::capture::Timestamp;
 use crate::codes;
 use crate::flow::{Marks, Side};
 use crate::packet::TcpFlags;
+use crate::protocol::tls::decrypt::WhyNot;
 use crate::protocol::tls::suite::CipherSuite;
 use crate::protocol::x224::Answer;
 use crate::report::model::{Speaker, Step};
@@ -203,11 +204,24 @@ fn words(what: &What, side: Side) -> Option<String> {
         | What::JoinConfirm { .. }
         | What::ChannelData { .. }
         | What::FastPath(_)
+        | What::Gateway(_)
         | What::Pdu(_) => return None,
+        What::Unopened(why) => unopened(*why).to_owned(),
     })
 }
 
 /// The names of flags with blanks between them, so that a line can be broken there.
 fn listed(flags: impl std::fmt::Display) -> String {
     flags.to_string().replace('|', ", ")
+}
+
+/// Why the keys that are there do not open a record.
+fn unopened(why: WhyNot) -> &'static str {
+    match why {
+        WhyNot::KeysDoNotFit => "the TLS keys for this connection do not fit: its content stays hidden",
+        WhyNot::NotAuthentic => "from here on the TLS keys open no record: too many are missing, or this one is damaged",
+        WhyNot::NoSecret => "the key log has no secret for this direction",
+        WhyNot::EarlyData => "early data, whose keys are not derived here",
+        WhyNot::Renegotiated => "TLS was renegotiated: what follows stays hidden",
+    }
 }

@@ -100,11 +100,29 @@ pub fn read(t: &Transcript) -> Hidden {
     let hybrid = hybrid_ex || has(Protocols::PROTOCOL_HYBRID);
     let redirected = has(Protocols::PROTOCOL_RDSTLS) || has(Protocols::PROTOCOL_RDSAAD);
     let first_phase = if hybrid { Phase::CredSsp } else { Phase::Mcs };
-    let mut hidden = story::tell(by_size(t, hybrid, hybrid_ex, redirected), first_phase);
+    let sizes = story::tell(by_size(t, hybrid, hybrid_ex, redirected), first_phase);
+    let mut hidden = opened(t, Depth(1), first_phase, sizes);
     if hidden.phase != Some(Phase::Session) {
         surely_session(t, &mut hidden);
     }
     hidden
+}
+
+/// What the keys of the connection have opened, if they have. Where they ceased to open records the sizes tell how it went on.
+fn opened(t: &Transcript, depth: Depth, first_phase: Phase, sizes: Hidden) -> Hidden {
+    let lines = content::lines(t, depth);
+    if lines.is_empty() {
+        return sizes;
+    }
+    let broken = t.moments.iter().any(|moment| matches!(moment.what, What::Unopened(_)));
+    let content = story::tell(lines, first_phase);
+    if !broken || sizes.completed.len() <= content.completed.len() {
+        return content;
+    }
+    let last = content.lines.last().map_or(Timestamp::default(), |line| line.at);
+    let mut lines = content.lines;
+    lines.extend(sizes.lines.into_iter().filter(|line| line.at > last));
+    story::tell(lines, first_phase)
 }
 
 /// The lines that sizes tell.

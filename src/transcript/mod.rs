@@ -3,15 +3,20 @@
 mod domain;
 pub mod hidden;
 mod inbox;
+pub mod keys;
 pub mod moment;
+mod opened;
 pub mod phase;
 pub mod progress;
 pub mod recorder;
+mod stream;
 pub mod tcp;
 mod tls;
+mod tunnel;
 
 pub use inbox::Stamp;
-pub use moment::{CredSsp, Depth, Foreign, Frames, Moment, Moments, Pdu, Sealed, SealedKind, What};
+pub use keys::Keys;
+pub use moment::{CredSsp, Depth, Foreign, Frames, GatewaySays, Moment, Moments, Pdu, Sealed, SealedKind, What};
 pub use phase::{Phase, Role, Transport, Vantage};
 pub use progress::{Milestone, Progress};
 pub use recorder::Recorder;

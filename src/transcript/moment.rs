@@ -3,6 +3,9 @@
 use crate::capture::{FrameNo, Timestamp};
 use crate::flow::Side;
 use crate::protocol::Flaw;
+use crate::protocol::gateway::http::{Request, Response};
+use crate::protocol::gateway::rpc::Fragment;
+use crate::protocol::gateway::tsgu::PacketType;
 use crate::protocol::gcc;
 use crate::protocol::mcs::{McsResult, Reason};
 use crate::protocol::preamble::Preamble;
@@ -13,12 +16,13 @@ use crate::protocol::rdp::redirection::Redirection;
 use crate::protocol::rdp::share;
 use crate::protocol::tls::alert::Alert;
 use crate::protocol::tls::certificate::Certificate;
+use crate::protocol::tls::decrypt::WhyNot;
 use crate::protocol::tls::handshake::HandshakeType;
 use crate::protocol::tls::hello::{ClientHello, ServerHello};
 use crate::protocol::tls::record::{ContentType, Version};
 use crate::protocol::tls::size::PlaintextLength;
 use crate::protocol::x224;
-use crate::protocol::{aad, rdstls, spnego};
+use crate::protocol::{aad, kerberos, rdstls, spnego};
 
 /// The frames that delivered a message: the one with its first byte and the one with its last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +123,10 @@ pub enum What {
     FastPath(usize),
     /// A PDU of the I/O channel or the message channel, or of a logon that comes before MCS.
     Pdu(Box<Pdu>),
+    /// What is said in the tunnel of an RD Gateway.
+    Gateway(Box<GatewaySays>),
+    /// A sealed record did not open with the keys that are there, for the first time in this direction.
+    Unopened(WhyNot),
     /// Bytes that are neither RDP nor TLS; what they look like.
     Foreign(Foreign),
     /// Bytes that the capture lost or cut.
@@ -159,6 +167,34 @@ pub enum Pdu {
         /// Bytes behind the header.
         length: usize,
     },
+}
+
+/// What client and RD Gateway say to each other beside the RDP connection that they carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewaySays {
+    /// An HTTP request, without its credentials.
+    Request(Box<Request>),
+    /// An HTTP response.
+    Response(Box<Response>),
+    /// A tunnel packet.
+    Packet {
+        /// Its type.
+        kind: PacketType,
+        /// Its status, where it has one; 0 is success.
+        status: Option<u32>,
+        /// The host and port that it asks for.
+        target: Option<(String, u16)>,
+    },
+    /// A fragment of RPC over HTTP that carries a result.
+    Rpc(Fragment),
+    /// The end of the WebSocket, with its status.
+    WebSocketClose(Option<u16>),
+    /// A request to the KDC proxy over HTTP/2.
+    KdcRequest,
+    /// Its HTTP status.
+    KdcStatus(u16),
+    /// A Kerberos message through the KDC proxy.
+    Kdc(Box<kerberos::Message>),
 }
 
 /// What a TSRequest says in clear.

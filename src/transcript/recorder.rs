@@ -4,29 +4,36 @@
 use crate::flow::stream::Listener;
 use crate::flow::{Limits, PerSide, Seen, Side};
 use crate::protocol::sniff::{Sniffed, sniff};
+use crate::protocol::tls::alert::Alert;
+use crate::protocol::tls::hello::ClientHello;
 use crate::protocol::tls::record::{self, ContentType, RecordHeader};
 use crate::protocol::x224::{self, Tpdu};
 use crate::protocol::{Parsed, mcs, preamble, tpkt};
 use crate::transcript::domain::Domain;
 use crate::transcript::inbox::{Inbox, Stamp};
+use crate::transcript::keys::Keys;
 use crate::transcript::moment::{Depth, Foreign, Frames, Moment, Moments, What};
+use crate::transcript::opened::{Opened, Opening};
 use crate::transcript::tls::Tls;
 
 /// How many bytes of a foreign protocol are kept.
 const FOREIGN_START: usize = 32;
 
+/// TLS is opened on the connection itself and inside a gateway's tunnel, and no deeper.
+const DEEPEST: Depth = Depth(2);
+
 /// Writes the transcript of one connection.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Recorder {
     layer: Layer,
     moments: Moments,
 }
 
 impl Recorder {
-    /// A recorder of a connection whose start was seen, or not (`midstream`).
-    pub fn new(limits: &Limits, midstream: bool) -> Recorder {
+    /// A recorder of a connection whose start was seen, or not (`midstream`), which opens TLS with `keys` where they fit.
+    pub fn new(limits: &Limits, midstream: bool, keys: Keys) -> Recorder {
         Recorder {
-            layer: Layer::new(Depth::OUTER, limits, midstream),
+            layer: Layer::new(Depth::OUTER, limits, midstream, keys),
             moments: Moments::new(limits.moments_head, limits.moments_tail),
         }
     }
@@ -64,9 +71,9 @@ enum Step {
     Stray,
 }
 
-/// One protocol stack: TPKT or TLS records, and later what is inside them.
-#[derive(Clone, Debug)]
-struct Layer {
+/// One protocol stack: TPKT or TLS records, and what is inside them where keys open it.
+#[derive(Debug)]
+pub(super) struct Layer {
     depth: Depth,
     message_bytes: usize,
     inbox: PerSide<Inbox>,
@@ -81,10 +88,15 @@ struct Layer {
     tls: Option<Box<Tls>>,
     /// What MCS has agreed on.
     domain: Domain,
+    keys: Keys,
+    limits: Limits,
+    /// The last ClientHello, while keys may still be found for it.
+    hello: Option<Box<ClientHello>>,
+    opened: Option<Box<Opened>>,
 }
 
 impl Layer {
-    fn new(depth: Depth, limits: &Limits, midstream: bool) -> Layer {
+    pub(super) fn new(depth: Depth, limits: &Limits, midstream: bool, keys: Keys) -> Layer {
         Layer {
             depth,
             message_bytes: limits.message_bytes,
@@ -98,7 +110,16 @@ impl Layer {
             mcs: false,
             tls: None,
             domain: Domain::default(),
+            keys,
+            limits: *limits,
+            hello: None,
+            opened: None,
         }
+    }
+
+    /// Bytes that another layer has taken out of its own messages.
+    pub(super) fn content(&mut self, side: Side, bytes: &[u8], stamp: Stamp, moments: &mut Moments) {
+        self.bytes(side, bytes, stamp, moments);
     }
 
     fn bytes(&mut self, side: Side, bytes: &[u8], stamp: Stamp, moments: &mut Moments) {
@@ -207,17 +228,7 @@ impl Layer {
     }
 
     fn say(&self, side: Side, first: Stamp, last: Stamp, what: What, moments: &mut Moments) {
-        moments.push(Moment {
-            at: last.at,
-            began: first.at,
-            side,
-            frames: Frames {
-                first: first.no,
-                last: last.no,
-            },
-            depth: self.depth,
-            what,
-        });
+        say_at(self.depth, side, first, last, what, moments);
     }
 
     fn gap(&mut self, side: Side, missing: u32, stamp: Stamp, moments: &mut Moments) {
@@ -263,6 +274,9 @@ impl Layer {
         }
         if let Some(tls) = &mut self.tls {
             tls.gap(side);
+        }
+        if let Some(opened) = &mut self.opened {
+            opened.gap(side, u32::try_from(missing).unwrap_or(u32::MAX));
         }
     }
 
@@ -348,18 +362,68 @@ impl Layer {
         moments: &mut Moments,
     ) -> Step {
         let tls = self.tls.get_or_insert_default();
-        if tls.is_sealed(side, header) {
+        if tls.is_sealed(side, header) && self.opened.is_none() {
             return Step::Pass(header);
         }
         let end = record::HEADER_LEN + usize::from(header.length);
         let Some(fragment) = bytes.get(record::HEADER_LEN..end) else {
             return Step::More;
         };
+        if tls.is_sealed(side, header) {
+            let sealed = tls.sealed_record(side, header);
+            self.say(side, first, last, What::Sealed(sealed), moments);
+            self.open(side, header, fragment, first, last, moments);
+            return Step::Used(end);
+        }
         let said = tls.clear(side, header, fragment, first);
+        if let Some(opened) = &mut self.opened {
+            opened.pass(side, header, fragment);
+        }
         for (began, what) in said {
+            self.look_for_keys(&what);
             self.say(side, began, last, what, moments);
         }
         Step::Used(end)
+    }
+
+    /// The hellos tell which keys belong to the connection.
+    fn look_for_keys(&mut self, what: &What) {
+        match what {
+            What::ClientHello(hello) if self.depth <= DEEPEST && !self.keys.is_empty() => self.hello = Some(hello.clone()),
+            What::ServerHello(answer) if !answer.hello_retry_request => {
+                if let Some(hello) = self.hello.take()
+                    && let Ok(decryptor) = self.keys.decryptor(&hello, answer)
+                {
+                    let depth = Depth(self.depth.0 + 1);
+                    self.opened = Some(Box::new(Opened::new(decryptor, depth, &self.limits, &self.keys)));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn open(&mut self, side: Side, header: RecordHeader, fragment: &[u8], first: Stamp, last: Stamp, moments: &mut Moments) {
+        let Some(mut opened) = self.opened.take() else { return };
+        match opened.record(side, header, fragment, (first, last), moments) {
+            Opening::Handshake(bytes) => {
+                let tls = self.tls.get_or_insert_default();
+                let said = tls.opened_handshake(side, &bytes, first);
+                for (began, what) in said {
+                    self.say(side, began, last, what, moments);
+                }
+            }
+            Opening::Alert(bytes) => {
+                if let Some(alert) = Alert::parse(&bytes) {
+                    // After the handshake it belongs to what is inside.
+                    let over = self.tls.as_ref().is_some_and(|tls| tls.is_over());
+                    let depth = if over { opened.depth() } else { self.depth };
+                    say_at(depth, side, first, last, What::Alert(alert), moments);
+                }
+            }
+            Opening::Failed(why) => self.say(side, first, last, What::Unopened(why), moments),
+            Opening::Content | Opening::Nothing => {}
+        }
+        self.opened = Some(opened);
     }
 
     fn tpdu(&mut self, side: Side, tpdu: &Tpdu<'_>, first: Stamp, last: Stamp, moments: &mut Moments) {
@@ -384,6 +448,20 @@ impl Layer {
         };
         self.say(side, first, last, what, moments);
     }
+}
+
+fn say_at(depth: Depth, side: Side, first: Stamp, last: Stamp, what: What, moments: &mut Moments) {
+    moments.push(Moment {
+        at: last.at,
+        began: first.at,
+        side,
+        frames: Frames {
+            first: first.no,
+            last: last.no,
+        },
+        depth,
+        what,
+    });
 }
 
 /// Whether bytes in the middle of a stream look like the beginning of a TLS record or of a TPKT.

@@ -3,7 +3,7 @@
 use crate::flow::{PerSide, Side};
 use crate::protocol::tls::alert::{Alert, SealedAlert, sealed_alert};
 use crate::protocol::tls::certificate::Certificate;
-use crate::protocol::tls::handshake::{Handshake, HandshakeBuffer};
+use crate::protocol::tls::handshake::{Handshake, HandshakeBuffer, HandshakeType};
 use crate::protocol::tls::record::{ContentType, RecordHeader, Version};
 use crate::protocol::tls::size;
 use crate::protocol::tls::suite::CipherSuite;
@@ -88,6 +88,23 @@ impl Tls {
             said.push((began, what));
         }
         said
+    }
+
+    /// What of the handshake is told by messages that keys have opened: TLS 1.3 seals certificates and the request for one.
+    pub(super) fn opened_handshake(&mut self, side: Side, fragment: &[u8], first: Stamp) -> Vec<(Stamp, What)> {
+        const CERTIFICATE_REQUEST: HandshakeType = HandshakeType(13);
+        let mut said = self.handshake(side, fragment, first);
+        said.retain(|(_, what)| match what {
+            What::Certificates(_) => true,
+            What::Handshake(kind) => *kind == CERTIFICATE_REQUEST,
+            _ => false,
+        });
+        said
+    }
+
+    /// Whether the handshake is over: both sides have sent Finished.
+    pub(super) fn is_over(&self) -> bool {
+        self.finished.client && self.finished.server
     }
 
     /// Tells what a sealed record is taken for; its content is not looked at.
