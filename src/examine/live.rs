@@ -356,7 +356,7 @@ fn phase(live: &Live) -> Phase {
     if live.in_session {
         return Phase::Session;
     }
-    Progress::of(&live.clone().into_transcript(
+    Progress::of(&live.snapshot().into_transcript(
         FlowKey::new(live.client, live.server, crate::flow::key::TCP),
         0,
         Default::default(),

@@ -14,7 +14,7 @@ use crate::protocol::x224;
 use crate::transcript::{Recorder, Role, Transcript, Window};
 
 /// A connection that is being followed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Live {
     id: u32,
     pub(super) client: SocketAddr,
@@ -28,6 +28,16 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// What was seen and heard so far, to look at while it goes on.
+    pub(super) fn snapshot(&self) -> Live {
+        Live {
+            role_why: self.role_why.clone(),
+            tcp: self.tcp.clone(),
+            recorder: self.recorder.snapshot(),
+            ..*self
+        }
+    }
+
     /// What was seen and heard, as if it ended now.
     pub(super) fn into_transcript(self, key: FlowKey, source: u32, window: Window) -> Transcript {
         let Live {

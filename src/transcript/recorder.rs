@@ -38,6 +38,14 @@ impl Recorder {
         }
     }
 
+    /// What was said so far, in a recorder of its own; what is half-said is not in it.
+    pub fn snapshot(&self) -> Recorder {
+        Recorder {
+            layer: Layer::new(self.layer.depth, &self.layer.limits, true, Keys::default()),
+            moments: self.moments.clone(),
+        }
+    }
+
     /// What was said so far.
     pub fn moments(&self) -> &Moments {
         &self.moments
