@@ -9,6 +9,7 @@
 //! 5. [`forensics`]: what the packets measure: who made a RST, where the capture was taken, timers, loss, path MTU
 //! 6. [`diagnosis`]: the verdict
 //! 7. [`report`]: text, JSON and the other formats
+//! 8. [`evidence`]: the packets that matter, annotated, redacted, in one file
 //!
 //! A module imports only what stands above it in this list; a test reads the sources and holds them to it.
 
@@ -24,5 +25,6 @@ pub mod attempt;
 pub mod forensics;
 pub mod diagnosis;
 pub mod report;
+pub mod evidence;
 mod words;
 pub mod examine;

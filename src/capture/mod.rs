@@ -208,6 +208,9 @@ pub struct SourceSummary {
     pub first: Option<Timestamp>,
     /// See `first`.
     pub last: Option<Timestamp>,
+    /// When the capturing itself began and ended, where the file states it (`isb_starttime`, `isb_endtime`): the time over
+    /// which silence was watched. The earliest and the latest over all interfaces.
+    pub watched: (Option<Timestamp>, Option<Timestamp>),
     /// What the file says of each section: one for most files, several where pcapng files were joined, none for pcap.
     pub sections: Vec<SectionSummary>,
     /// The interfaces by index, over all sections.

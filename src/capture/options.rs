@@ -10,6 +10,8 @@ pub(super) const COMMENT: u16 = 1;
 pub(super) const PACKET_FLAGS: u16 = 2;
 /// `epb_dropcount`: packets lost between this packet and the one before on the same interface.
 pub(super) const PACKET_DROPCOUNT: u16 = 4;
+/// `epb_packetid`: what tells this packet from others.
+pub(super) const PACKET_ID: u16 = 5;
 
 /// The options of one block as they stand in the file. Iterating yields code and value, and ends at the first option
 /// that does not fit into the block.
@@ -28,6 +30,11 @@ impl<'a> OptionList<'a> {
     /// Whether the block carries no options.
     pub fn is_empty(self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// The options as they stand in the file.
+    pub fn bytes(self) -> &'a [u8] {
+        self.bytes
     }
 
     /// Whether numbers in the values are big-endian.
@@ -145,6 +152,11 @@ impl<'a> PacketOptions<'a> {
             0b10 => Some(Direction::Outbound),
             _ => None,
         }
+    }
+
+    /// The identifier of the packet, where it has one.
+    pub fn id(self) -> Option<u64> {
+        self.0.u64(PACKET_ID)
     }
 
     /// Packets lost between this one and the one before on the same interface, where the capture counted them.

@@ -128,6 +128,13 @@ impl Tally {
         }
     }
 
+    /// Takes in when the capturing on an interface began and ended.
+    pub(super) fn watched(&mut self, began: Option<Timestamp>, ended: Option<Timestamp>) {
+        let (first, last) = &mut self.summary.watched;
+        *first = first.iter().copied().chain(began).min();
+        *last = (*last).max(ended);
+    }
+
     /// Describes one more section.
     pub(super) fn section(&mut self, mut section: SectionSummary) {
         if self.summary.sections.len() < DESCRIBED {

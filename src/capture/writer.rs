@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::options;
 use super::pcapng::{BYTE_ORDER, TLS_KEY_LOG, kind};
-use super::{Frame, InterfaceSummary, LinkType, PacketOptions, Resolution, SectionSummary};
+use super::{Frame, InterfaceSummary, LinkType, PacketOptions, Resolution, SectionSummary, Timestamp};
 
 /// The longest value that an option can hold.
 const MAX_OPTION: usize = u16::MAX as usize;
@@ -17,8 +17,10 @@ mod code {
     pub const IF_DESCRIPTION: u16 = 3;
     pub const IF_TSRESOL: u16 = 9;
     pub const IF_FILTER: u16 = 11;
+    pub const ISB_STARTTIME: u16 = 2;
+    pub const ISB_ENDTIME: u16 = 3;
+    pub const ISB_IFDROP: u16 = 5;
     pub const EPB_HASH: u16 = 3;
-    pub const EPB_PACKETID: u16 = 5;
     pub const EPB_QUEUE: u16 = 6;
     pub const EPB_VERDICT: u16 = 7;
 }
@@ -124,6 +126,14 @@ impl<W: Write> Writer<W> {
     /// Where `out` fails, or with [`io::ErrorKind::InvalidInput`] where there is no such interface, its link type is not
     /// that of the frame, or the time lies before 1970 and cannot be written.
     pub fn frame(&mut self, interface: u32, frame: &Frame<'_>, comments: &[String]) -> io::Result<()> {
+        self.numbered_frame(interface, frame, comments, None)
+    }
+
+    /// As [`frame`](Self::frame), with an identifier of the packet (`epb_packetid`) in place of the one that it may have.
+    ///
+    /// # Errors
+    /// As for [`frame`](Self::frame).
+    pub fn numbered_frame(&mut self, interface: u32, frame: &Frame<'_>, comments: &[String], id: Option<u64>) -> io::Result<()> {
         let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
         let Some(&Interface { link, unit }) = self.interfaces.get(interface as usize) else {
             return Err(invalid("a packet for an interface that was not added"));
@@ -140,7 +150,10 @@ impl<W: Write> Writer<W> {
         self.word(frame.wire_len);
         self.padded(frame.bytes);
         let before = self.block.len();
-        self.copy_options(frame.options);
+        self.copy_options(frame.options, id.is_none());
+        if let Some(id) = id {
+            self.option(options::PACKET_ID, &id.to_le_bytes());
+        }
         if frame.options.direction().is_none()
             && let Some(direction) = frame.direction
         {
@@ -149,6 +162,30 @@ impl<W: Write> Writer<W> {
         comments.iter().for_each(|comment| self.text(options::COMMENT, Some(comment)));
         let any = self.block.len() > before;
         self.finish_block(any)
+    }
+
+    /// Writes when the capturing on that interface began and ended, which tells silence from the end of the capture, and how
+    /// many packets it dropped where that is known (Interface Statistics Block).
+    ///
+    /// # Errors
+    /// Where `out` fails, or where there is no such interface or the times lie before 1970.
+    pub fn statistics(&mut self, interface: u32, watched: (Timestamp, Timestamp), dropped: Option<u64>) -> io::Result<()> {
+        let invalid = |what| io::Error::new(io::ErrorKind::InvalidInput, what);
+        let Some(&Interface { unit, .. }) = self.interfaces.get(interface as usize) else {
+            return Err(invalid("statistics of an interface that was not added"));
+        };
+        let units = |at: Timestamp| u64::try_from(at.0).map(|ns| ns / unit).map_err(|_| invalid("a time before 1970"));
+        let halves = |time: u64| (time.rotate_left(32)).to_le_bytes();
+        let (began, ended) = (units(watched.0)?, units(watched.1)?);
+        self.begin(kind::STATISTICS);
+        self.word(interface);
+        self.block.extend_from_slice(&halves(ended));
+        self.option(code::ISB_STARTTIME, &halves(began));
+        self.option(code::ISB_ENDTIME, &halves(ended));
+        if let Some(dropped) = dropped {
+            self.option(code::ISB_IFDROP, &dropped.to_le_bytes());
+        }
+        self.finish_block(true)
     }
 
     /// Ends the file and gives back what it was written to.
@@ -162,10 +199,13 @@ impl<W: Write> Writer<W> {
 
     /// Copies the options of a packet into the byte order of this file. Those of unknown meaning are left out where they
     /// would have to be turned around.
-    fn copy_options(&mut self, PacketOptions(list): PacketOptions<'_>) {
+    fn copy_options(&mut self, PacketOptions(list): PacketOptions<'_>, with_id: bool) {
         for (code, value) in list {
+            if code == options::PACKET_ID && !with_id {
+                continue;
+            }
             match (code, value.len()) {
-                (options::PACKET_FLAGS | code::EPB_QUEUE, 4) | (options::PACKET_DROPCOUNT | code::EPB_PACKETID, 8) => {
+                (options::PACKET_FLAGS | code::EPB_QUEUE, 4) | (options::PACKET_DROPCOUNT | options::PACKET_ID, 8) => {
                     let mut value = value.to_vec();
                     if list.big_endian() {
                         value.reverse();

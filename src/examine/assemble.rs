@@ -8,6 +8,7 @@ use crate::capture::{FrameNo, Span};
 use crate::diagnosis::rules::dns::rcode;
 use crate::diagnosis::{Context, Finding, Judgement};
 use crate::examine::times::{self, quantiles};
+use crate::examine::series;
 use crate::flow::Side;
 use crate::forensics::View;
 use crate::report::community_id::community_id;
@@ -149,6 +150,7 @@ pub(super) fn lookup_row(lookup: &Lookup, finding: Finding) -> Row {
             packets: [count(lookup.queries.len()), count(lookup.replies.len())],
             ..Metrics::default()
         },
+        series: Vec::new(),
         verdict: finding.verdict.clone(),
     };
     Row {
@@ -199,6 +201,7 @@ fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &C
         mechanism: finding.mechanism,
         timeline: timeline::steps(t, progress),
         metrics: metrics(t, progress, finding.facts),
+        series: series::points(&t.tcp.log),
         verdict: finding.verdict,
     }
 }

@@ -6,6 +6,7 @@ mod live;
 mod names;
 mod overall;
 mod quality;
+mod series;
 mod tcp;
 mod times;
 
@@ -197,6 +198,7 @@ impl Examiner {
 
     /// Ends the current source; frames that follow belong to the next one.
     pub fn end_source(&mut self, summary: SourceSummary, sha256: Option<String>) {
+        self.watched(summary.watched);
         self.seal_everything();
         let attempts = self.state.gatherer.finish();
         self.judge(attempts);
@@ -212,6 +214,19 @@ impl Examiner {
             .extend(self.state.quality.notes(self.state.source, &summary, fragments));
         self.sources.push(model::SourceReport { summary, sha256 });
         self.state = State::new(self.state.source + 1, &self.options);
+    }
+
+    /// Takes in when the capturing began and ended: silence before the first and after the last packet is silence, too. A file
+    /// that claims more than a day of it is not believed.
+    fn watched(&mut self, (began, ended): (Option<Timestamp>, Option<Timestamp>)) {
+        const BELIEVED: Span = Span::secs(86_400);
+        let Some(window) = &mut self.state.window else { return };
+        if let Some(began) = began.filter(|began| window.first.since(*began) <= BELIEVED) {
+            window.first = window.first.min(began);
+        }
+        if let Some(ended) = ended.filter(|ended| ended.since(window.last) <= BELIEVED) {
+            window.last = window.last.max(ended);
+        }
     }
 
     /// The report over all sources.

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::capture::{FrameNo, SourceSummary, Span, Timestamp};
 use crate::diagnosis::{Cause, Confidence, EndedBy, Mechanism, Verdict};
+use crate::packet::TcpFlags;
 use crate::transcript::{Phase, Role, Transport, Vantage};
 
 /// What was found in one run over one or more sources.
@@ -85,6 +86,31 @@ pub struct Connection {
     pub timeline: Vec<Step>,
     /// Figures.
     pub metrics: Metrics,
+    /// Its first and last packets, for plots; bounded, the middle of a long connection is left out.
+    pub series: Vec<Point>,
+}
+
+/// One packet of a connection as a plot shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// When.
+    pub at: Timestamp,
+    /// Its frame.
+    pub frame: FrameNo,
+    /// Whose address it carries: the client's or the server's.
+    pub from_client: bool,
+    /// TCP control bits.
+    pub flags: TcpFlags,
+    /// Its first sequence number, counted from the lowest of its side that was seen.
+    pub seq: u32,
+    /// Payload bytes on the wire.
+    pub len: u32,
+    /// TTL or hop limit as captured.
+    pub ttl: u8,
+    /// Whether it carries again what was sent before.
+    pub again: bool,
+    /// From the segment that this one is the first to acknowledge to this one: the round trip to whoever sent this.
+    pub round_trip: Option<Span>,
 }
 
 /// What a TLS or DTLS handshake shows to a bystander.

@@ -93,6 +93,7 @@ fn connection(id: u32, ms: i64, lasted: i64, phase: Phase, ended: (EndedBy, Mech
             mss: [Some(1460), Some(1380)],
             ..Metrics::default()
         },
+        series: Vec::new(),
     }
 }
 

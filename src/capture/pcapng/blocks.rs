@@ -61,6 +61,8 @@ mod option {
     pub const IF_TSRESOL: u16 = 9;
     pub const IF_FILTER: u16 = 11;
     pub const IF_TSOFFSET: u16 = 14;
+    pub const ISB_STARTTIME: u16 = 2;
+    pub const ISB_ENDTIME: u16 = 3;
     pub const ISB_IFDROP: u16 = 5;
     pub const ISB_OSDROP: u16 = 7;
 }
@@ -253,10 +255,20 @@ impl Pcapng {
         }
         let id = self.interfaces_before.saturating_add(self.u32(8));
         let options = self.options(20..len - 4);
-        let dropped = match (options.u64(option::ISB_IFDROP), options.u64(option::ISB_OSDROP)) {
-            (None, None) => return,
-            (interface, system) => interface.unwrap_or(0).saturating_add(system.unwrap_or(0)),
+        let time = |code| {
+            let raw = options.u64(code)?;
+            // The upper half comes first in either byte order.
+            let units = if options.big_endian() { raw } else { raw.rotate_left(32) };
+            Some(self.interfaces.get(self.u32(8) as usize)?.time(units))
         };
-        self.tally.dropped(id, |_| dropped);
+        let (began, ended) = (time(option::ISB_STARTTIME), time(option::ISB_ENDTIME));
+        let dropped = match (options.u64(option::ISB_IFDROP), options.u64(option::ISB_OSDROP)) {
+            (None, None) => None,
+            (interface, system) => Some(interface.unwrap_or(0).saturating_add(system.unwrap_or(0))),
+        };
+        self.tally.watched(began, ended);
+        if let Some(dropped) = dropped {
+            self.tally.dropped(id, |_| dropped);
+        }
     }
 }
