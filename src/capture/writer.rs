@@ -174,7 +174,11 @@ impl<W: Write> Writer<W> {
         let Some(&Interface { unit, .. }) = self.interfaces.get(interface as usize) else {
             return Err(invalid("statistics of an interface that was not added"));
         };
-        let units = |at: Timestamp| u64::try_from(at.0).map(|ns| ns / unit).map_err(|_| invalid("a time before 1970"));
+        let units = |at: Timestamp| {
+            u64::try_from(at.0)
+                .map(|ns| ns / unit)
+                .map_err(|_| invalid("a time before 1970"))
+        };
         let halves = |time: u64| (time.rotate_left(32)).to_le_bytes();
         let (began, ended) = (units(watched.0)?, units(watched.1)?);
         self.begin(kind::STATISTICS);

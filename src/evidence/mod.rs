@@ -6,3 +6,4 @@
 pub mod raw;
 pub mod select;
 pub mod slice;
+pub mod staging;

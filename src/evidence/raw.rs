@@ -3,7 +3,9 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, Write};
 
-use crate::capture::{CaptureError, Direction, Event, Frame, FrameNo, InterfaceSummary, LinkType, SectionSummary, Source, Timestamp};
+use crate::capture::{
+    CaptureError, Direction, Event, Frame, FrameNo, InterfaceSummary, LinkType, SectionSummary, Source, Timestamp,
+};
 use crate::capture::{PacketOptions, SourceSummary, Writer};
 use crate::packet::{Body, decode};
 
@@ -214,7 +216,10 @@ impl<W: Write> Copier<W> {
             let mut ids: Vec<(u32, u32)> = self.ids.iter().map(|(source, copy)| (*copy, *source)).collect();
             ids.sort_unstable();
             for (copy, source) in ids {
-                let dropped = summary.interfaces.get(source as usize).and_then(|interface| interface.dropped);
+                let dropped = summary
+                    .interfaces
+                    .get(source as usize)
+                    .and_then(|interface| interface.dropped);
                 self.writer.statistics(copy, (first, last), dropped)?;
             }
         }

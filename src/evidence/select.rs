@@ -105,7 +105,9 @@ impl Selection {
             .connections
             .iter()
             .filter(|other| other.attempt != connection.attempt && other.frames.0 > connection.frames.0)
-            .filter(|other| (other.source, other.client, other.server) == (connection.source, connection.client, connection.server))
+            .filter(|other| {
+                (other.source, other.client, other.server) == (connection.source, connection.client, connection.server)
+            })
             .map(|other| other.frames.0)
             .min();
         let key = FlowKey::new(connection.client, server, protocol);

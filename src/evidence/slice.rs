@@ -51,7 +51,11 @@ fn claims(report: &Report, attempt: &Attempt) -> Vec<(FrameNo, String)> {
     let of_verdict = |verdict: &Verdict| -> Vec<(FrameNo, String)> {
         let told = verdict.evidence.iter().filter(|evidence| Some(evidence.source) == source);
         told.map(|evidence| {
-            let lead = if evidence.leans == Leans::Against { "speaks against it: " } else { "" };
+            let lead = if evidence.leans == Leans::Against {
+                "speaks against it: "
+            } else {
+                ""
+            };
             (evidence.frame, format!("{lead}{}", evidence.text))
         })
         .collect()
@@ -120,7 +124,12 @@ pub fn annotate(
             }
         }
         if let Some(kept) = added {
-            let mut interface = copy.summary().interfaces.get(kept.frame().interface as usize).cloned().unwrap_or_default();
+            let mut interface = copy
+                .summary()
+                .interfaces
+                .get(kept.frame().interface as usize)
+                .cloned()
+                .unwrap_or_default();
             interface.link = kept.frame().link;
             if origin == Origin::LeftOut {
                 (interface.name, interface.description, interface.filter) = (None, None, None);

@@ -87,7 +87,11 @@ impl Staging {
             fs::rename(&old, &self.goal)?;
             return Err(error);
         }
-        if old.is_dir() { fs::remove_dir_all(&old) } else { fs::remove_file(&old) }
+        if old.is_dir() {
+            fs::remove_dir_all(&old)
+        } else {
+            fs::remove_file(&old)
+        }
     }
 
     /// Packs these files of the folder into a zip archive, in a folder of the same name, and makes it the goal.

@@ -14,3 +14,5 @@ mod laws;
 mod oracles;
 /// Inputs that once broke a parser, and captures cut at any place.
 mod survival;
+/// Slices, redaction and bundles.
+mod evidence;
