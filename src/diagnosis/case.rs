@@ -1,14 +1,15 @@
 //! Everything that a rule may ask about one connection, and what a rule answers.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::attempt::Attempt;
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Confidence, EndedBy, Evidence, Leans, Mechanism, Verdict};
 use crate::flow::{Reset, Seen, Side, Values};
-use crate::forensics::{self, Attribution, Maker};
+use crate::forensics::reset::trigger::RoundTrip;
+use crate::forensics::{self, Attribution, Elsewhere, Maker};
 use crate::transcript::hidden::Line;
 use crate::transcript::{Moment, Phase, Progress, Transcript};
 
@@ -17,6 +18,8 @@ use crate::transcript::{Moment, Phase, Progress, Transcript};
 pub struct HostPortrait {
     /// TTLs of packets other than resets, over all its connections and its ICMP echo.
     pub ttl: Values<u8>,
+    /// The smallest round trip to it that any handshake showed.
+    pub round_trip: Option<RoundTrip>,
 }
 
 /// Portraits of hosts.
@@ -47,9 +50,77 @@ impl HostBook {
         self.hosts.clear();
     }
 
+    /// Adds the time that a host took to answer a SYN, which no stack delays.
+    pub fn learn_round_trip(&mut self, host: IpAddr, took: Span, no: FrameNo) {
+        let Some(portrait) = self.hosts.get_mut(&host).filter(|_| took.0 > 0) else {
+            return;
+        };
+        let known = portrait.round_trip;
+        let samples = known.map_or(0, |known| known.samples) + 1;
+        portrait.round_trip = Some(match known {
+            Some(known) if known.least <= took => RoundTrip { samples, ..known },
+            _ => RoundTrip {
+                least: took,
+                usual: took,
+                samples,
+                frame: no,
+            },
+        });
+    }
+
     /// The portrait of a host.
     pub fn get(&self, host: IpAddr) -> Option<&HostPortrait> {
         self.hosts.get(&host)
+    }
+}
+
+/// A certificate that an address showed.
+#[derive(Clone, Debug)]
+pub struct ShownCertificate {
+    /// Its issuer.
+    pub issuer: String,
+    /// Its serial number.
+    pub serial: String,
+    /// The frame that completed it.
+    pub frame: FrameNo,
+    /// The frame's time.
+    pub at: Timestamp,
+}
+
+/// The different certificates that each server showed.
+#[derive(Clone, Debug, Default)]
+pub struct CertificateBook {
+    servers: HashMap<SocketAddr, Vec<ShownCertificate>>,
+}
+
+/// How many certificates of one server are remembered.
+const CERTIFICATES: usize = 8;
+
+impl CertificateBook {
+    /// Remembers the certificate that a connection showed.
+    pub fn learn(&mut self, t: &Transcript) {
+        let Some((moment, leaf)) = t.certificate() else { return };
+        if self.servers.len() >= HOSTS && !self.servers.contains_key(&t.server) {
+            return;
+        }
+        let shown = self.servers.entry(t.server).or_default();
+        let known = shown.iter().any(|one| one.serial == leaf.serial && one.issuer == leaf.issuer);
+        if !known && shown.len() < CERTIFICATES {
+            shown.push(ShownCertificate {
+                issuer: leaf.issuer.clone(),
+                serial: leaf.serial.clone(),
+                frame: moment.frames.last,
+                at: moment.at,
+            });
+        }
+    }
+
+    /// A certificate of the same server from another issuer.
+    pub fn other(&self, server: SocketAddr, issuer: &str, serial: &str) -> Option<&ShownCertificate> {
+        self.servers
+            .get(&server)?
+            .iter()
+            .find(|one| one.issuer != issuer && one.serial != serial)
     }
 }
 
@@ -58,6 +129,8 @@ impl HostBook {
 pub struct Context {
     /// Portraits of hosts.
     pub hosts: HostBook,
+    /// The certificates that servers showed.
+    pub certificates: CertificateBook,
     /// Names that lookups gave to addresses, the latest last.
     pub names: HashMap<IpAddr, String>,
 }
@@ -134,7 +207,10 @@ impl Case<'_> {
             Side::Client => self.t.client.ip(),
             Side::Server => self.t.server.ip(),
         };
-        let elsewhere = self.context.hosts.get(host).map(|portrait| &portrait.ttl);
+        let elsewhere = self.context.hosts.get(host).map(|portrait| Elsewhere {
+            ttl: &portrait.ttl,
+            round_trip: portrait.round_trip,
+        });
         forensics::attribute(self.t, reset, elsewhere)
     }
 

@@ -277,6 +277,7 @@ impl Examiner {
     }
 
     fn gather(&mut self, transcript: Transcript) {
+        self.state.context.certificates.learn(&transcript);
         self.state.quality.learn(&transcript);
         self.state.gatherer.push(transcript);
     }

@@ -162,6 +162,7 @@ impl Examiner {
         }
         if glance.payload.is_empty() {
             let seen = Seen::of_segment(packet.no, packet.at, Side::Client, &packet.link, &packet.ip, segment);
+            self.learn_host(&key, &seen, glance);
             self.state.lobby.remember(
                 key,
                 Stub {
@@ -180,6 +181,21 @@ impl Examiner {
                 self.begin(key, stranger, packet, segment, glance, Some(service));
             }
             Sniffed::Nothing => self.state.lobby.dismiss(key.fingerprint()),
+        }
+    }
+
+    /// What a stranger's first packets tell about its hosts: how far they are, in routers and in time.
+    fn learn_host(&mut self, key: &FlowKey, seen: &Seen, glance: &Glance<'_>) {
+        if seen.is_reset() {
+            return;
+        }
+        let host = glance.from.ip();
+        self.state.context.hosts.learn(host, seen.ttl, seen.no);
+        if seen.flags.has(TcpFlags::SYN)
+            && seen.flags.has(TcpFlags::ACK)
+            && let Some(asked) = self.state.lobby.only_syn(key)
+        {
+            self.state.context.hosts.learn_round_trip(host, seen.at.since(asked), seen.no);
         }
     }
 
@@ -316,7 +332,15 @@ impl Examiner {
         if let Some(seen) = seen
             && !seen.is_reset()
         {
+            let answered = live
+                .tcp
+                .handshake_rtt()
+                .server
+                .filter(|_| seen.flags.has(TcpFlags::SYN) && side == Side::Server);
             self.state.context.hosts.learn(glance.from.ip(), seen.ttl, seen.no);
+            if let Some(took) = answered {
+                self.state.context.hosts.learn_round_trip(glance.from.ip(), took, seen.no);
+            }
         }
     }
 

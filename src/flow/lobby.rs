@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use crate::capture::Timestamp;
 use crate::flow::key::{BuildKeyHasher, FlowKey};
 use crate::flow::seen::Seen;
-use crate::packet::TcpOptions;
+use crate::packet::{TcpFlags, TcpOptions};
 
 /// How many packets of a stranger are remembered: SYN, SYN+ACK, ACK and one more.
 const PACKETS: usize = 4;
@@ -40,7 +41,6 @@ impl Stranger {
         let (low, high) = self.key.ends();
         let to = if first.from == low { high } else { low };
         let flags = first.seen.flags;
-        use crate::packet::TcpFlags;
         (flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK)).then_some(to)
     }
 }
@@ -135,6 +135,15 @@ impl Lobby {
                 self.forgotten += 1;
             }
             self.index.insert(key, u32::try_from(at).unwrap_or(0));
+        }
+    }
+
+    /// When this stranger's SYN passed, if that is all that is known of it.
+    pub fn only_syn(&self, key: &FlowKey) -> Option<Timestamp> {
+        let at = self.index.get(key)?;
+        match self.strangers.get(*at as usize)?.as_ref()?.stubs.as_slice() {
+            [only] if only.seen.flags.has(TcpFlags::SYN) && !only.seen.flags.has(TcpFlags::ACK) => Some(only.seen.at),
+            _ => None,
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Unanswered {
     pub heard_after: Option<Seen>,
     /// Whether these are keep-alive probes of an idle connection.
     pub probes: bool,
+    /// Whether the waiting side gave up with a RST of its own.
+    pub gave_up: bool,
 }
 
 /// How many repetitions are kept.
@@ -39,6 +41,10 @@ impl Unanswered {
 
     /// Whether this is more than a capture that ends while something is under way.
     pub fn is_telling(&self, t: &Transcript) -> bool {
+        // Probes are few and far between: the RST after them says that they were given up.
+        if self.probes && self.gave_up && self.repeats >= 1 {
+            return true;
+        }
         let watched = t.window.last.since(self.first.at);
         (self.repeats >= 3 && self.lasted() >= IN_VAIN) || (self.repeats >= 2 && watched >= Span::secs(5))
     }
@@ -105,6 +111,39 @@ fn of_side(tcp: &Connection, side: Side) -> Option<Unanswered> {
             .find(|seen| seen.no > first.no && seen.at > late)
             .copied(),
         probes,
+        gave_up: own_end.is_some(),
+    })
+}
+
+/// Bytes that never arrived: their sender goes on behind them, nothing brings them, and the receiver still waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Hole {
+    /// Who sent what is missing.
+    pub sender: Side,
+    /// How many bytes.
+    pub bytes: u32,
+    /// The packet that shows them to be missing.
+    pub shown_by: Seen,
+}
+
+/// A hole that is open when the connection falls silent. What the capture lost is no hole: its receiver has it.
+pub fn open_hole(t: &Transcript) -> Option<Hole> {
+    Side::BOTH.into_iter().find_map(|sender| {
+        let half = &t.tcp.half[sender];
+        let (acked, last) = (half.acked?, half.last?);
+        let bytes = last.seq.wrapping_sub(acked);
+        let missing = (1..1 << 20).contains(&bytes) && !last.is_reset();
+        let brought = t.tcp.log.iter().any(|seen| {
+            seen.side == sender
+                && seen.len > 0
+                && (seen.end().wrapping_sub(acked) as i32) > 0
+                && (seen.seq.wrapping_sub(acked) as i32) <= 0
+        });
+        (missing && !brought).then_some(Hole {
+            sender,
+            bytes,
+            shown_by: last,
+        })
     })
 }
 

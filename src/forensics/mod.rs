@@ -1,10 +1,11 @@
 //! Measurements on a transcript: where the capture was taken, who made a RST, which timer ran out, what the path lost.
 
+pub mod inspection;
 pub mod loss;
 pub mod pmtu;
 pub mod reset;
 pub mod timers;
 pub mod vantage;
 
-pub use reset::{Attribution, Maker, attribute};
+pub use reset::{Attribution, Elsewhere, Maker, attribute};
 pub use vantage::View;

@@ -13,7 +13,7 @@ pub struct BlackHole {
     pub sender: Side,
     /// The first packet that never arrives (seen from the receiver: the first packet behind the hole).
     pub first: Seen,
-    /// Copies of packets that never arrive, the first three.
+    /// Copies of packets that never arrive, the first eight.
     pub copies: Vec<Seen>,
     /// Tries in vain.
     pub tries: u32,
@@ -38,7 +38,7 @@ const SMALL: u32 = 576;
 /// A repetition in vain lasts so long at least.
 const IN_VAIN: Span = Span::millis(1500);
 /// How many copies are kept.
-const COPIES: usize = 3;
+const COPIES: usize = 8;
 
 /// Looks for a black hole for large packets in either direction.
 pub fn find(tcp: &Connection) -> Option<BlackHole> {

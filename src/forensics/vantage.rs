@@ -97,8 +97,10 @@ impl Votes {
             client: usual(Side::Client),
             server: usual(Side::Server),
         };
-        let (Some(client), Some(server)) = (ttl.client, ttl.server) else {
-            return;
+        let (client, server) = match (ttl.client, ttl.server) {
+            (Some(client), Some(server)) => (client, server),
+            (Some(client), None) => return self.client_alone(tcp, client),
+            _ => return,
         };
         match (is_initial(client), is_initial(server)) {
             (true, false) => self.add(
@@ -117,6 +119,34 @@ impl Votes {
                 format!("neither side's packets have an initial TTL any more (client {client}, server {server})"),
             ),
             (true, true) => {}
+        }
+    }
+
+    /// Nobody answers: then only the client's own packets tell something.
+    fn client_alone(&mut self, tcp: &Connection, client: u8) {
+        if is_initial(client) {
+            self.add(
+                Vantage::Client,
+                1.5,
+                format!("the client's packets have their initial TTL {client}"),
+            );
+            return;
+        }
+        let device = tcp.icmp.iter().find(|icmp| {
+            icmp.message
+                .quoted
+                .as_ref()
+                .is_some_and(|quoted| quoted.dst.ip() != icmp.from)
+        });
+        if let Some(device) = device {
+            self.add(
+                Vantage::Between,
+                2.0,
+                format!(
+                    "the client's packets arrive with TTL {client}, and the device {} that refuses them is still ahead",
+                    device.from
+                ),
+            );
         }
     }
 
@@ -187,6 +217,16 @@ impl Votes {
             self.add(Vantage::Client, 1.5, words);
         } else if to_server <= AT_ONCE && to_client.0 >= to_server.0.saturating_mul(5) {
             self.add(Vantage::Server, 1.5, words);
+        } else if to_client <= AT_ONCE
+            && to_server <= AT_ONCE
+            && tcp.habits.client.ttl.usual().is_some_and(|ttl| is_initial(ttl.value))
+        {
+            // On one network segment the host itself answers some times quicker than the other end of the cable.
+            if to_server.0 >= to_client.0.saturating_mul(3) {
+                self.add(Vantage::Client, 1.5, words);
+            } else if to_client.0 >= to_server.0.saturating_mul(3) {
+                self.add(Vantage::Server, 1.5, words);
+            }
         } else if to_client > AT_ONCE.times(2) && to_server > AT_ONCE.times(2) {
             self.add(Vantage::Between, 2.0, words);
         }

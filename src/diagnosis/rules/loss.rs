@@ -14,7 +14,9 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     if case.phase() == Phase::Tcp {
         return None;
     }
-    let lost = loss::unanswered(case.t).filter(|lost| lost.is_telling(case.t))?;
+    let Some(lost) = loss::unanswered(case.t).filter(|lost| lost.is_telling(case.t)) else {
+        return left_open(case);
+    };
     // A close by the side that did not answer is an answer.
     if let Close::Fin { side, .. } = case.close
         && side != lost.waiting
@@ -22,6 +24,45 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     Some(finding(case, &lost))
+}
+
+/// A connection that fell silent over bytes that never came, after others had to be repeated.
+fn left_open(case: &Case<'_>) -> Option<Finding> {
+    if !matches!(case.close, Close::Open | Close::Silence(_)) {
+        return None;
+    }
+    let hole = loss::open_hole(case.t)?;
+    let again: Vec<_> = case
+        .t
+        .tcp
+        .log
+        .iter()
+        .filter(|seen| seen.marks.has(Marks::RETRANSMISSION))
+        .collect();
+    if again.len() < 3 {
+        return None;
+    }
+    let sender = hole.sender;
+    let verdict = Verdict::new(
+        &PATH_LOSS,
+        Confidence::Possible,
+        Act::Network,
+        format!(
+            "the path to {} loses packets until the connection dies of it: {} bytes of the {sender} never arrived, and {} packets had to be sent again",
+            case.server_label(),
+            hole.bytes,
+            again.len()
+        ),
+        case.packet(
+            &hole.shown_by,
+            format!("the {sender} is {} bytes further than what arrived of it", hole.bytes),
+        ),
+    )
+    .because(again.iter().rev().take(4).map(|seen| case.packet(seen, format!("the {} sends again", seen.side))))
+    .or(&ONE_WAY_PATH, "a device that carries one direction only; then everything of one side is missing")
+    .remedy(format!("measure the way: `pathping {}` from the client: where does the loss begin?", case.server_host()))
+    .remedy(format!("capture at the {sender} at the same time: packets that are missing here were lost on the way"));
+    Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence))
 }
 
 fn finding(case: &Case<'_>, lost: &Unanswered) -> Finding {

@@ -5,6 +5,7 @@ pub mod dns;
 mod denied;
 mod idle;
 mod incomplete;
+mod inspection;
 mod licensing;
 mod loss;
 mod negotiation;
@@ -27,13 +28,14 @@ pub const RULES: &[(&str, Judge)] = &[
     ("a refusal in the negotiation", negotiation::refusal),
     ("a service that is no RDP", negotiation::not_rdp),
     ("the way to the host", way::judge),
+    ("a device that re-signs TLS", inspection::judge),
     ("a TLS alert", tls::alert),
     ("a TLS alert under encryption", tls_sealed::judge),
+    ("a reset by a device", reset::by_device),
     ("a refused logon", nla::refusal),
     ("a licensing error", licensing::judge),
     ("a denial", denied::denied),
     ("a policy on CredSSP", nla::policy),
-    ("a reset by a device", reset::by_device),
     ("a mapping that was lost in silence", idle::judge),
     ("large packets that vanish", pmtu::judge),
     ("packets that vanish", loss::judge),

@@ -120,6 +120,15 @@ impl Attribution {
     }
 }
 
+/// What else was captured of the address that a RST bears.
+#[derive(Clone, Copy, Debug)]
+pub struct Elsewhere<'a> {
+    /// The TTLs of its packets other than resets, over all connections.
+    pub ttl: &'a Values<u8>,
+    /// Its smallest round trip from the capture point, over all connections.
+    pub round_trip: Option<trigger::RoundTrip>,
+}
+
 /// What the measurements need to know.
 pub(super) struct Scene<'a> {
     t: &'a Transcript,
@@ -127,7 +136,7 @@ pub(super) struct Scene<'a> {
     side: Side,
     /// The habits of the alleged sender before the first reset.
     habits: &'a Habits,
-    elsewhere: Option<&'a Values<u8>>,
+    elsewhere: Option<Elsewhere<'a>>,
     stack: stack::Stack,
     stage: Stage,
     trigger: Option<trigger::Trigger>,
@@ -167,13 +176,13 @@ impl Scene<'_> {
 /// Silence before a RST from which it counts as one out of idleness.
 pub const IDLE: Span = Span::secs(60);
 
-/// Tells who made `reset`. `elsewhere` holds the TTLs of the same address over all that was captured, where they are known: for a RST
-/// that answers a SYN there is nothing else to compare with.
-pub fn attribute(t: &Transcript, reset: &Reset, elsewhere: Option<&Values<u8>>) -> Attribution {
+/// Tells who made `reset`. `elsewhere` is what other connections of the same address show, where there are any: for a RST that answers
+/// a SYN there is nothing else to compare with.
+pub fn attribute(t: &Transcript, reset: &Reset, elsewhere: Option<Elsewhere<'_>>) -> Attribution {
     let side = reset.seen.side;
     let none = Habits::default();
     let habits = t.tcp.before_reset.as_deref().map_or(&none, |before| &before[side]);
-    let rtt = trigger::RoundTrip::to(t, side);
+    let rtt = trigger::RoundTrip::to(t, side).or(elsewhere.and_then(|elsewhere| elsewhere.round_trip));
     let trigger = trigger::find(t, reset, rtt);
     let idle = trigger::idle_before(t, reset, trigger.as_ref());
     let mut scene = Scene {

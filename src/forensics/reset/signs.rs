@@ -25,7 +25,7 @@ impl Scene<'_> {
         let handshake = &self.habits.handshake_ttl;
         // The SYN+ACK sits beside the data where both have one TTL; elsewhere is the same address in other connections.
         let none = Values::default();
-        let elsewhere = self.elsewhere.unwrap_or(&none);
+        let elsewhere = self.elsewhere.map_or(&none, |elsewhere| elsewhere.ttl);
         let known: Vec<(u8, u64)> = if own.total() > 0 {
             let also = own.usual().map_or(0, |ttl| count(handshake, ttl.value));
             let mut all: Vec<(u8, u64)> = own.iter().map(|ttl| (ttl.value, ttl.count)).collect();
@@ -162,24 +162,20 @@ impl Scene<'_> {
         let form = self.form();
         // Another connection to the same host may have moved the counter on meanwhile.
         let share = if self.idle >= IDLE { 0.5 } else { 1.0 };
-        if let Some(trigger) = self.trigger
-            && trigger.seen.ip_id == Some(id)
+        let answered = [self.trigger.map(|trigger| trigger.seen), self.reset.trigger];
+        if let Some(copied) = answered.into_iter().flatten().find(|answered| answered.ip_id == Some(id))
             && id > 1
             && gait.repeats == 0
             && gait.last.is_none_or(|(last, _, _)| id.wrapping_sub(last) > 64)
         {
             self.note(
                 Sign::IdCopied,
-                format!("IP-ID {id:#06x} is that of frame {}, which it answers", trigger.seen.no),
+                format!("IP-ID {id:#06x} is that of frame {}, which it answers", copied.no),
             );
-            if seen.window != 0 && seen.window == trigger.seen.window && self.habits.window.is_some_and(|own| own != seen.window)
-            {
+            if seen.window != 0 && seen.window == copied.window && self.habits.window.is_some_and(|own| own != seen.window) {
                 self.note(
                     Sign::WindowCopied,
-                    format!(
-                        "window {} is that of frame {}, which it answers",
-                        seen.window, trigger.seen.no
-                    ),
+                    format!("window {} is that of frame {}, which it answers", seen.window, copied.no),
                 );
             }
             return;
