@@ -3,6 +3,7 @@
 import os
 import subprocess
 
+from scene import stop
 from software import HERE, environment, path, write
 
 REALM = "CORP.LAB"
@@ -33,7 +34,11 @@ class Realm:
             self._admin(env, "addprinc -randkey %s" % service)
         for user in locked:
             self._admin(env, "modprinc -allow_tix %s" % user)
-        lab.net[node].serve("krb5kdc", "-n", port=88, env=env)
+        self.process = lab.net[node].serve("krb5kdc", "-n", port=88, env=env)
+
+    def stop(self):
+        """End the KDC; its host stays."""
+        stop(self.process)
 
     @staticmethod
     def _admin(env, query):

@@ -86,7 +86,7 @@ def network(lab, delay=0.004, record=("client",), servers=("server",), keys=Fals
 # --- xrdp ------------------------------------------------------------------------------------
 
 
-def xrdp(lab, certificate, port=3389, session=None, keys=False, node="server", **settings):
+def xrdp(lab, certificate, port=3389, session=None, keys=False, node="server", environ=None, **settings):
     """Start xrdp with the [Globals] `settings`; its login window is the desktop unless `session` is given.
 
     `session` is the lines of a session section that is entered without a login window.
@@ -104,7 +104,7 @@ def xrdp(lab, certificate, port=3389, session=None, keys=False, node="server", *
             raise ValueError("xrdp.ini knows no " + key)
     ini = write(lab, "xrdp-%d.ini" % port, text)
     return lab.net[node].serve(*named("srv01", "xrdp", "-n", "-c", ini), port=port,
-                               env=environment(lab, keys))
+                               env=environment(lab, keys, **(environ or {})))
 
 
 def xorg_desk(lab, node="server"):

@@ -8,7 +8,8 @@ from authority import Authority
 from front import (CLOSE, HYBRID, RESET, Front, disconnect_ultimatum, is_client_info, is_demand_active, is_licensing,
                    license_error, set_error_info)
 from scene import scene
-from software import (SERVER_NAME, children, finished, freerdp, network, refused, shadow, xorg_desk, xrdp)
+from software import (SERVER_NAME, children, finished, freerdp, network, refused, shadow, visit,
+                      xorg_desk, xrdp)
 
 PROVIDER, USER_REQUESTED = 1, 3
 
@@ -122,3 +123,10 @@ def session_xrdp_killed(lab):
     for pid in reversed(children(server)):
         os.kill(pid, signal.SIGKILL)
     finished(client)
+
+
+@scene("session-error-info-none", "Set Error Info with code 0 in a session that goes on, as Windows servers send it")
+def session_error_info_none(lab):
+    network(lab, keys=True)
+    Front(lab, own_certificate(lab), later=(0.5, [set_error_info(0)]), tls="1.2", session=xorg_desk(lab)[1])
+    visit(lab, lab.server.v4, "/sec:tls", stay=5)

@@ -82,9 +82,9 @@ def gateway_upgrade_closed(lab):
     connect(lab)
 
 
-def direct(lab, tls="1.2", **options):
+def direct(lab, tls="1.2", record=("client",), **options):
     """Our gateway with its own TLS; an xrdp behind it."""
-    certificate = gateway_network(lab)
+    certificate = gateway_network(lab, record=record)
     xrdp(lab, Authority(lab, "Second Root CA").host(SERVER_NAME))
     options.setdefault("target", (lab.server.v4, 3389))
     Gateway(lab, server_context(certificate, tls), **options)
@@ -175,3 +175,9 @@ def gateway_certificate_untrusted(lab):
     error = tlspeer.client(lab, lab.net["gateway"].v4, Authority(lab), name=NAME, port=443, protocols=None)
     if not isinstance(error, ssl.SSLCertVerificationError):
         raise RuntimeError("the client did not turn the certificate down: %r" % error)
+
+
+@scene("gateway-session-at-gateway", "A session through the gateway, taken at the gateway: HTTPS in, RDP out")
+def gateway_session_at_gateway(lab):
+    direct(lab, record=("gateway",))
+    through(lab)

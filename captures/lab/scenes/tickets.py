@@ -93,3 +93,12 @@ def kerberos_no_ticket_client_leaves(lab):
         expect(kdc.kinit(USER, "Winter-2025"), False)
 
     tlspeer.client(lab, lab.server.v4, protocols=3, version="1.2", keys=True, talk=ask, verify=False)
+
+
+@scene("kerberos-no-kdc-healthy", "No KDC answers (ICMP port unreachable), then NTLM and a session: nothing failed")
+def kerberos_no_kdc_healthy(lab):
+    kdc = realm(lab)
+    kdc.stop()
+    host(lab)
+    expect(kdc.kinit(USER, PASSWORD), False)
+    visit(lab, lab.server.v4, stay=4)

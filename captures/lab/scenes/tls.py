@@ -1,5 +1,6 @@
 """TLS handshakes that end the connection: versions, suites, certificates, alerts, silent closes."""
 
+import select
 import socket
 import ssl
 import struct
@@ -11,7 +12,7 @@ from network import inside
 from peers import connection_confirm, receive
 from responder import Responder, abort, read_tpkt
 from scene import scene
-from software import SERVER_NAME, finished, freerdp, network, refused, xrdp
+from software import SERVER_NAME, finished, freerdp, network, openssl_conf, refused, visit, xrdp
 
 
 @scene("tls-version-server-refuses", "xrdp with TLS 1.3 only, a client with TLS 1.2 at most")
@@ -137,13 +138,29 @@ def certificate_question_no(lab):
 
 @scene("tls-inspection", "A device on the path re-signs TLS with its own authority; the client turns it down")
 def tls_inspection(lab):
-    authority, device = Authority(lab), Authority(lab, "Web Gateway TLS Inspection CA", "Corp Lab Security")
+    authority = Authority(lab)
     network(lab, record=("client", "server"))
     xrdp(lab, authority.host(SERVER_NAME))
-    copied = device.host(SERVER_NAME)
+    inspecting_device(lab)
+    error = tlspeer.client(lab, lab.server.v4, authority)
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        raise RuntimeError("the client did not turn the certificate down: %r" % error)
+
+
+@scene("session-inspected", "A device on the path re-signs TLS, the client accepts it and the session works")
+def session_inspected(lab):
+    network(lab, keys=True)
+    xrdp(lab, Authority(lab).host(SERVER_NAME))
+    inspecting_device(lab)
+    visit(lab, lab.server.v4, "/sec:tls", password=None, stay=5)
+
+
+def inspecting_device(lab):
+    """The router r2 takes connections to port 3389 and serves a certificate of its own for the host's name."""
+    device = Authority(lab, "Web Gateway TLS Inspection CA", "Corp Lab Security")
+    context = tlspeer.server_context(device.host(SERVER_NAME), "1.2")
     lab.net["r2"].nft("table ip inspection {\n chain in {\n  type nat hook prerouting priority -100\n"
                       "  iifname to-r1 tcp dport 3389 redirect to :8443\n }\n}\n")
-    context = tlspeer.server_context(copied, "1.2")
     server = lab.server.v4
 
     def inspect(connection):
@@ -154,16 +171,35 @@ def tls_inspection(lab):
         connection.sendall(read_tpkt(upstream))
         own = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         own.check_hostname, own.verify_mode = False, ssl.CERT_NONE
-        with own.wrap_socket(upstream, server_hostname=SERVER_NAME):
+        with own.wrap_socket(upstream, server_hostname=SERVER_NAME) as host:
             try:
-                context.wrap_socket(connection, server_side=True).close()
+                client = context.wrap_socket(connection, server_side=True)
             except ssl.SSLError:
-                pass  # the client's alert
+                return  # the client's alert
+            with client:
+                relay(client, host)
 
     Responder(lab, inspect, 8443, "r2")
-    error = tlspeer.client(lab, server, authority)
-    if not isinstance(error, ssl.SSLCertVerificationError):
-        raise RuntimeError("the client did not turn the certificate down: %r" % error)
+
+
+def relay(one, other):
+    """Copy what either TLS connection says to the other one until one of them ends."""
+    ends = {one: other, other: one}
+    for end in ends:
+        end.setblocking(False)
+    while True:
+        if not any(end.pending() for end in ends):
+            select.select(list(ends), [], [], 20)
+        for source, target in ends.items():
+            try:
+                data = source.recv(16384)
+            except ssl.SSLWantReadError:
+                continue
+            if not data:
+                return
+            target.setblocking(True)
+            target.sendall(data)
+            target.setblocking(False)
 
 
 def after_hello(answer):
@@ -246,3 +282,25 @@ def tls_handshake_then_probe(lab):
     xrdp(lab, authority.host(SERVER_NAME))
     if tlspeer.client(lab, lab.server.v4, authority):
         raise RuntimeError("the probe failed")
+
+
+@scene("session-expired-certificate-accepted", "An expired, unknown certificate for another name, and the client accepts it")
+def session_expired_certificate_accepted(lab):
+    network(lab, keys=True)
+    xrdp(lab, Authority(lab).host("old.corp.lab", -400, -20), ssl_protocols="TLSv1.2")
+    visit(lab, lab.server.v4, "/sec:tls", password=None, stay=4)
+
+
+@scene("session-hello-retry", "TLS 1.3 with a HelloRetryRequest (the server wants another group), session")
+def session_hello_retry(lab):
+    network(lab, keys=True)
+    xrdp(lab, Authority(lab).host(SERVER_NAME), environ=openssl_conf(lab, "server", Groups="secp384r1"))
+    visit(lab, lab.server.v4, "/sec:tls", password=None, stay=4)
+
+
+@scene("certificate-untrusted-at-server", "TLS 1.2, IPv6: the client turns the certificate down, taken at the server")
+def certificate_untrusted_at_server(lab):
+    authority = Authority(lab)
+    network(lab, record=("server",))
+    xrdp(lab, Authority(lab, "Other Root CA").host(SERVER_NAME), ssl_protocols="TLSv1.2")
+    tlspeer.client(lab, lab.server.v6, authority, "1.2")
