@@ -27,7 +27,7 @@ impl Progress {
             _ => "reading [{bar:40}] {percent}% of {total_bytes} ({bytes_per_sec}, {eta} left)",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
+            bar.set_style(style.progress_chars("=> ").tick_chars("|/-\\ "));
         }
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Progress {
