@@ -170,7 +170,7 @@ impl Examiner {
             }
             door.attempts = first_attempt.wrapping_add(u32::try_from(attempts.len()).unwrap_or(0));
             door.connections = first_connection.wrapping_add(u32::try_from(connections.len()).unwrap_or(0));
-            let overall = overall::choose(&connections, &attempts, 0, &self.options);
+            let overall = overall::choose(&connections, &attempts, overall::Nothing::Rdp, &self.options);
             reports.push(Report {
                 sources: vec![SourceReport {
                     summary: source.clone(),

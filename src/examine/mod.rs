@@ -234,9 +234,13 @@ impl Examiner {
         let mut rows = std::mem::take(&mut self.rows);
         let found = rows.len();
         rows.retain(|row| filter::wanted(row.attempt(), row.connections(), &self.options));
-        let passed_over = found - rows.len();
+        let nothing = match found {
+            0 if self.sources.iter().all(|source| source.summary.packets == 0) => overall::Nothing::Packets,
+            0 => overall::Nothing::Rdp,
+            found => overall::Nothing::Wanted { found },
+        };
         let (connections, attempts) = assemble::number(rows);
-        let overall = overall::choose(&connections, &attempts, passed_over, &self.options);
+        let overall = overall::choose(&connections, &attempts, nothing, &self.options);
         Report {
             sources: self.sources,
             overall,

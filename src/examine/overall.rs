@@ -8,9 +8,22 @@ use crate::report::model::{Attempt, Connection, Overall};
 /// A failed attempt is history where the same client reached the same server within this time after it: the user got in.
 const RECOVERED: Span = Span::secs(60);
 
-/// The attempt that explains the user's error, else the last healthy one, else nothing.
-/// `passed_over` attempts were found and not asked about.
-pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], passed_over: usize, options: &Options) -> Overall {
+/// What there is nothing of where there is no attempt to report.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Nothing {
+    /// The captures are empty.
+    Packets,
+    /// They hold other traffic.
+    Rdp,
+    /// They hold attempts, and none that was asked about.
+    Wanted {
+        /// How many there are.
+        found: usize,
+    },
+}
+
+/// The attempt that explains the user's error, else the last healthy one, else `nothing`.
+pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], nothing: Nothing, options: &Options) -> Overall {
     let rank = |attempt: &Attempt| {
         let verdict = &attempt.verdict;
         let class = match verdict.cause.slug {
@@ -36,10 +49,15 @@ pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], passed_ov
             confidence: None,
             attempt: None,
             connection: None,
-            summary: match passed_over {
-                0 => "there is no Remote Desktop, RD Gateway or RDP-UDP traffic in this capture".to_owned(),
-                1 => "the one attempt in this capture is not what was asked for (host, user or time)".to_owned(),
-                n => format!("none of the {n} attempts in this capture is what was asked for (host, user or time)"),
+            summary: match nothing {
+                Nothing::Packets => "there is not a single packet to look at".to_owned(),
+                Nothing::Rdp => "there is no Remote Desktop, RD Gateway or RDP-UDP traffic in this capture".to_owned(),
+                Nothing::Wanted { found: 1 } => {
+                    "the one attempt in this capture is not what was asked for (host, user or time)".to_owned()
+                }
+                Nothing::Wanted { found } => {
+                    format!("none of the {found} attempts in this capture is what was asked for (host, user or time)")
+                }
             },
         };
     };

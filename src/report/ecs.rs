@@ -76,6 +76,7 @@ pub fn connection(report: &Report, one: &Connection) -> Value {
         "source": side(Some(one.client.ip()), Some(one.client.port()), None, 0),
         "destination": side(server_ip, one.server.map(|server| server.port()), one.server_name.as_deref(), 1),
         "user": { "name": one.user },
+        "related": related(one.client.ip(), one),
         "tls": one.tls.as_ref().map(tls),
         "log": { "file": { "path": path(report, one.source) } },
         "observer": observer(),
@@ -126,6 +127,7 @@ pub fn attempt(report: &Report, one: &Attempt) -> Value {
             "domain": decisive.and_then(|one| one.server_name.as_deref()),
         },
         "user": { "name": decisive.and_then(|one| one.user.as_deref()) },
+        "related": decisive.map(|decisive| related(one.client, decisive)),
         "log": { "file": { "path": decisive.and_then(|one| path(report, one.source)) } },
         "observer": observer(),
         "rdpwhy": {
@@ -175,6 +177,19 @@ fn summary(report: &Report) -> Option<Value> {
             "shortfalls": report.shortfalls,
         },
     })))
+}
+
+/// What a SIEM pivots on.
+fn related(client: IpAddr, connection: &Connection) -> Value {
+    let ips: Vec<IpAddr> = [Some(client), connection.server.map(|server| server.ip())]
+        .into_iter()
+        .flatten()
+        .collect();
+    json!({
+        "ip": ips,
+        "hosts": connection.server_name.as_ref().map(|name| vec![name]),
+        "user": connection.user.as_ref().map(|user| vec![user]),
+    })
 }
 
 fn event(what: &str, kind: &str, verdict: &Verdict, started: Timestamp, lasted: Span) -> Value {

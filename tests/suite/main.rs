@@ -4,6 +4,8 @@
 mod architecture;
 /// The program as a user runs it: arguments, exit codes, pipes.
 mod cli;
+/// What every format owes to its readers.
+mod formats;
 /// The tables of causes and formats against the contract.
 mod tables;
 /// Every capture against the truth that a person wrote.
