@@ -317,6 +317,11 @@ impl Live {
         })
     }
 
+    /// How many packets came so far.
+    pub fn packets(&self) -> u64 {
+        self.frames
+    }
+
     /// How many interfaces deliver at this moment.
     pub fn delivering(&self) -> usize {
         self.ports.iter().filter(|port| port.capture.is_some()).count()

@@ -55,6 +55,12 @@ pub struct Cli {
 pub enum Command {
     /// Read captures and say why connections failed (the default)
     Triage(TriageArgs),
+    /// Watch live interfaces and give verdicts as they fall
+    #[cfg(feature = "live")]
+    Watch(Box<crate::watch::args::WatchArgs>),
+    /// List the interfaces that watch can capture on
+    #[cfg(feature = "live")]
+    Interfaces(LookArgs),
     /// Explain codes: of mstsc's window, X.224, TLS, NTSTATUS, licensing, gateway, Kerberos, DNS
     Explain(ExplainArgs),
     /// List every cause that a verdict can name

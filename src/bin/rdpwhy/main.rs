@@ -14,10 +14,14 @@ use args::{Cli, Command, ExplainArgs};
 
 mod args;
 mod explain;
+#[cfg(feature = "live")]
+mod interfaces;
 mod man;
 mod output;
 mod progress;
 mod triage;
+#[cfg(feature = "live")]
+mod watch;
 mod when;
 
 /// Usage or input error: nothing could be looked at.
@@ -35,6 +39,10 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => triage::triage(&cli.triage),
         Some(Command::Triage(args)) => triage::triage(&args),
+        #[cfg(feature = "live")]
+        Some(Command::Watch(args)) => watch::watch(&args),
+        #[cfg(feature = "live")]
+        Some(Command::Interfaces(look)) => list_interfaces(look.color.on_stdout()),
         Some(Command::Explain(args)) => explain_codes(&args),
         Some(Command::Causes(look)) => done(output::to_stdout(look.color.on_stdout(), |out| {
             causes(&mut Page::new(out, look.color.on_stdout()))
@@ -61,6 +69,14 @@ fn complain(text: &str) {
 
 fn done(result: io::Result<()>) -> anyhow::Result<ExitCode> {
     result.map(|()| ExitCode::SUCCESS).context("standard output")
+}
+
+#[cfg(feature = "live")]
+fn list_interfaces(color: bool) -> anyhow::Result<ExitCode> {
+    let listed = rdpwhy::capture::live::interfaces()?;
+    done(output::to_stdout(color, |out| {
+        interfaces::list(&mut Page::new(out, color), &listed)
+    }))
 }
 
 fn explain_codes(args: &ExplainArgs) -> anyhow::Result<ExitCode> {

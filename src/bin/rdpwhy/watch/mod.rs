@@ -1,0 +1,397 @@
+//! Live interfaces in, verdicts as they fall out, for as long as one likes.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use jiff::tz::TimeZone;
+use rdpwhy::capture::Timestamp;
+use rdpwhy::capture::live::{Live, News, Tick};
+use rdpwhy::examine::Examiner;
+use rdpwhy::report::model::{Outcome, SourceReport, Times};
+use rdpwhy::report::{Report, clock, ndjson};
+
+use args::{Lines, WatchArgs};
+use keep::Keep;
+use lines::Writer;
+use ring::Ring;
+use sinks::{Sinks, Urgency};
+use tally::{Status, Tally};
+
+pub mod args;
+mod keep;
+mod lines;
+#[cfg(unix)]
+mod privileges;
+mod ring;
+mod sinks;
+mod tally;
+
+/// How often verdicts are looked for.
+const ROUND: Duration = Duration::from_secs(1);
+/// Between two looks at the time under load.
+const BURST: u32 = 256;
+/// How often machines are told how the capture stands, where nobody said.
+const STATUS: Duration = Duration::from_secs(60);
+/// So many attempts are kept in one minute; a storm of failures is counted, and does not stop the capture for its disk.
+const KEPT_PER_MINUTE: u32 = 60;
+
+/// Watches until it is stopped, and says what was found.
+///
+/// # Errors
+/// Where the capture cannot begin, or a place to write to cannot be opened.
+pub fn watch(args: &WatchArgs) -> anyhow::Result<ExitCode> {
+    if args.interfaces().is_empty() {
+        anyhow::bail!("name an interface with -i; rdpwhy interfaces lists them");
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    // The second Ctrl-C ends it at once.
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    let live = Live::open(args.live())?;
+    #[cfg(unix)]
+    let syslog = match args.syslog {
+        true => Some(sinks::Syslog::open().context("the system's log")?),
+        false => None,
+    };
+    #[cfg(unix)]
+    let user = privileges::drop_to(args.run_as.as_deref())?;
+    #[cfg(not(unix))]
+    let user: Option<String> = None;
+    let as_whom = || match &user {
+        Some(user) => format!(" (as {user}, to whom the rights of root were dropped; --run-as names another)"),
+        None => String::new(),
+    };
+    let log = match &args.log {
+        Some(path) => Some(
+            sinks::Rotated::open(path, args.log_size, args.log_keep)
+                .with_context(|| format!("{}{}", path.display(), as_whom()))?,
+        ),
+        None => None,
+    };
+    let keep = match &args.evidence {
+        Some(folder) => {
+            Some(Keep::open(folder, args.evidence_count, args.evidence_size).with_context(|| format!("evidence{}", as_whom()))?)
+        }
+        None => None,
+    };
+    let zone = if args.local { TimeZone::system() } else { TimeZone::UTC };
+    let now = Instant::now();
+    let every = args.status.map(|time| time.0);
+    let watch = Watch {
+        args,
+        live,
+        examiner: Examiner::live(args.options()),
+        ring: Ring::new(if keep.is_some() { args.ring_size << 20 } else { 0 }, args.ring_time.0),
+        keep,
+        writer: Writer {
+            lines: args.format,
+            zone,
+        },
+        sinks: Sinks {
+            stdout: true,
+            color: args.look.color.on_stdout(),
+            log,
+            #[cfg(unix)]
+            syslog,
+            lost: 0,
+        },
+        tally: Tally::default(),
+        stop,
+        started: now,
+        next_round: now + ROUND,
+        status_every: every.or((args.format == Lines::Ndjson).then_some(STATUS)),
+        next_status: now + every.unwrap_or(STATUS),
+        minute: (now, 0),
+        last_frame: None,
+    };
+    watch.run()
+}
+
+/// Everything that takes part.
+struct Watch<'a> {
+    args: &'a WatchArgs,
+    live: Live,
+    examiner: Examiner,
+    ring: Ring,
+    keep: Option<Keep>,
+    writer: Writer,
+    sinks: Sinks,
+    tally: Tally,
+    stop: Arc<AtomicBool>,
+    started: Instant,
+    next_round: Instant,
+    status_every: Option<Duration>,
+    next_status: Instant,
+    /// The begin of this minute, and how many attempts were kept in it.
+    minute: (Instant, u32),
+    /// The time of the last packet, where there was no pause since the last round: the kernel may hold more.
+    last_frame: Option<Timestamp>,
+}
+
+impl Watch<'_> {
+    fn run(mut self) -> anyhow::Result<ExitCode> {
+        self.greet()?;
+        let mut burst = 0;
+        loop {
+            match self.live.tick() {
+                Tick::Frame(frame) => {
+                    self.last_frame = Some(frame.at);
+                    if self.keep.is_some() {
+                        self.ring.push(&frame);
+                    }
+                    self.examiner.push(&frame);
+                    burst += 1;
+                    if burst < BURST {
+                        continue;
+                    }
+                }
+                Tick::Idle => self.last_frame = None,
+                Tick::News(news) => self.news(&news)?,
+            }
+            burst = 0;
+            let now = Instant::now();
+            if now >= self.next_round {
+                self.next_round = now + ROUND;
+                self.round(now)?;
+            }
+            if self.is_done(now) {
+                break;
+            }
+        }
+        self.finish()
+    }
+
+    fn is_done(&self, now: Instant) -> bool {
+        let reached = |limit: Option<u64>, n: u64| limit.is_some_and(|limit| n >= limit);
+        self.stop.load(Ordering::Relaxed)
+            || self.args.duration.is_some_and(|time| now - self.started >= time.0)
+            || reached(self.args.count, self.tally.attempts())
+            || (self.args.until_failure && self.tally.failed > 0)
+    }
+
+    fn greet(&mut self) -> anyhow::Result<()> {
+        let text = format!("watching {}", self.args.interfaces().join(", "));
+        self.notice(&text)
+    }
+
+    fn news(&mut self, news: &News) -> anyhow::Result<()> {
+        if matches!(news, News::ClockSet(_)) {
+            self.examiner.cut();
+            self.deliver()?;
+        }
+        self.notice(&news.to_string())
+    }
+
+    /// Once a second.
+    fn round(&mut self, now: Instant) -> anyhow::Result<()> {
+        // While packets wait in the kernel, the time is that of the last one taken out.
+        let at = self.last_frame.unwrap_or_else(Live::now);
+        let drops = self.live.drops();
+        let more = self.tally.look(at, drops);
+        if more > 0 {
+            self.notice(&format!(
+                "{more} packets were dropped before they could be looked at ({} by the kernel, {} by the interface since the start)",
+                drops.kernel, drops.interface
+            ))?;
+        }
+        self.examiner.settle(at);
+        self.deliver()?;
+        if let Some(every) = self.status_every
+            && now >= self.next_status
+        {
+            self.next_status = now + every;
+            let line = self.writer.status(Live::now(), &self.status())?;
+            self.say(Urgency::Info, &line);
+        }
+        Ok(())
+    }
+
+    /// Tells the attempts that were judged.
+    fn deliver(&mut self) -> anyhow::Result<()> {
+        let source = self.live.summary();
+        for mut report in self.examiner.drain(&source) {
+            self.tally.own_up(&mut report);
+            let outcome = self.tally.count(&report);
+            let folder = match outcome {
+                Outcome::Failure => self.keep_evidence(&report)?,
+                _ => None,
+            };
+            for connection in &report.connections {
+                if let Some(server) = connection.server {
+                    self.ring.close(connection.client, server);
+                }
+            }
+            if outcome == Outcome::Failure || self.args.all {
+                let line = self.writer.verdict(&report, outcome, folder.as_deref())?;
+                let urgency = if outcome == Outcome::Failure {
+                    Urgency::Warning
+                } else {
+                    Urgency::Info
+                };
+                self.say(urgency, &line);
+            }
+            if self.is_done(Instant::now()) && !self.stop.load(Ordering::Relaxed) {
+                // --count and --until-failure mean exactly that many.
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps the evidence of a failure before it is told; what was told is on disk.
+    fn keep_evidence(&mut self, report: &Report) -> anyhow::Result<Option<String>> {
+        let Some(keep) = &mut self.keep else { return Ok(None) };
+        let now = Instant::now();
+        if now - self.minute.0 >= Duration::from_secs(60) {
+            self.minute = (now, 0);
+        }
+        self.minute.1 += 1;
+        if self.minute.1 > KEPT_PER_MINUTE {
+            keep.failed += 1;
+            if self.minute.1 == KEPT_PER_MINUTE + 1 {
+                self.notice(&format!(
+                    "more than {KEPT_PER_MINUTE} failures in a minute: their evidence is not kept until the next one"
+                ))?;
+            }
+            return Ok(None);
+        }
+        let Some(source) = report.sources.first() else {
+            return Ok(None);
+        };
+        match keep.attempt(report, &self.ring, &source.summary) {
+            Ok(done) => {
+                if !done.removed.is_empty() {
+                    self.notice(&format!(
+                        "evidence removed to stay within bounds: {}",
+                        done.removed.join(", ")
+                    ))?;
+                }
+                Ok(Some(done.folder.display().to_string()))
+            }
+            Err(error) => {
+                self.notice(&format!("the evidence of the next failure could not be kept: {error}"))?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn notice(&mut self, text: &str) -> anyhow::Result<()> {
+        let line = self.writer.notice(Live::now(), text)?;
+        self.say(Urgency::Notice, &line);
+        Ok(())
+    }
+
+    fn say(&mut self, urgency: Urgency, line: &str) {
+        let delivered = self.sinks.line(urgency, line);
+        if delivered.reader_left {
+            // A reader such as `head` has what it wanted.
+            self.sinks.stdout = false;
+            self.stop.store(true, Ordering::Relaxed);
+        }
+        if let Some(trouble) = delivered.trouble {
+            crate::complain(&trouble);
+        }
+    }
+
+    fn status(&self) -> Status {
+        let drops = self.live.drops();
+        let (ring_packets, ring_bytes) = self.ring.held();
+        let kept = |of: fn(&Keep) -> u64| self.keep.as_ref().map_or(0, of);
+        Status {
+            at: clock::rfc3339(Live::now()),
+            packets: self.live.packets(),
+            following: self.examiner.following(),
+            healthy: self.tally.healthy,
+            failed: self.tally.failed,
+            undecided: self.tally.undecided,
+            dropped_by_kernel: drops.kernel,
+            dropped_by_interface: drops.interface,
+            evicted: self.examiner.evicted(),
+            ring_packets,
+            ring_bytes,
+            ring_overruns: self.ring.overruns,
+            evidence_kept: kept(|keep| keep.kept),
+            evidence_removed: kept(|keep| keep.removed),
+            evidence_failed: kept(|keep| keep.failed),
+            memory: tally::memory(),
+        }
+    }
+
+    /// Judges what is open, tells it, and says how it was.
+    fn finish(mut self) -> anyhow::Result<ExitCode> {
+        let source = self.live.summary();
+        self.tally.look(Live::now(), self.live.drops());
+        self.args_met_or(|watch| {
+            watch.examiner.settle(Live::now());
+            watch.examiner.cut();
+            watch.deliver()
+        })?;
+        let status = self.status();
+        match self.args.format {
+            Lines::Text => {
+                let watched = clock::duration(rdpwhy::capture::Span(
+                    i64::try_from(self.started.elapsed().as_nanos()).unwrap_or(i64::MAX),
+                ));
+                let mut text = format!("watched for {watched}: {}", lines::in_words(&status));
+                for (cause, n) in &self.tally.causes {
+                    text.push_str(&format!("; {n} x {cause}"));
+                }
+                self.notice(&text)?;
+            }
+            Lines::Ndjson => {
+                let line = self.writer.status(Live::now(), &status)?;
+                self.say(Urgency::Info, &line);
+                if let Some(line) = self.summary(source)? {
+                    self.say(Urgency::Info, &line);
+                }
+            }
+        }
+        Ok(ExitCode::from(match self.tally.outcome() {
+            Outcome::Healthy => 0,
+            Outcome::Failure => 1,
+            Outcome::NothingToJudge => 3,
+        }))
+    }
+
+    /// Does it, unless --count or --until-failure have what they wanted.
+    fn args_met_or(&mut self, then: impl FnOnce(&mut Self) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let met =
+            self.args.count.is_some_and(|n| self.tally.attempts() >= n) || (self.args.until_failure && self.tally.failed > 0);
+        if met { Ok(()) } else { then(self) }
+    }
+
+    /// The last line for machines.
+    fn summary(&self, source: rdpwhy::capture::SourceSummary) -> anyhow::Result<Option<String>> {
+        let Some(overall) = self.tally.overall() else {
+            return Ok(None);
+        };
+        let mut shortfalls = Vec::new();
+        if self.examiner.evicted() > 0 {
+            shortfalls.push(format!(
+                "{} connections were judged early because too many were open at one time",
+                self.examiner.evicted()
+            ));
+        }
+        let report = Report {
+            sources: vec![SourceReport {
+                summary: source,
+                sha256: None,
+            }],
+            connections: Vec::new(),
+            attempts: Vec::new(),
+            overall,
+            quality: Vec::new(),
+            notes: Vec::new(),
+            shortfalls,
+            times: Times::default(),
+        };
+        let mut bytes = Vec::new();
+        ndjson::summary(&report, &mut bytes)?;
+        Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
