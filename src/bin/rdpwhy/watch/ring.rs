@@ -179,7 +179,10 @@ fn concerns(kept: &Kept, client: IpAddr, is_server: &dyn Fn(IpAddr) -> bool) -> 
     let Ok(packet) = packet::decode(&frame) else { return false };
     let between = |a: IpAddr, b: IpAddr| (a == client && is_server(b)) || (b == client && is_server(a));
     let quoted = match &packet.body {
-        Body::Icmp(message) => message.quoted.as_ref().is_some_and(|quoted| between(quoted.src.ip(), quoted.dst.ip())),
+        Body::Icmp(message) => message
+            .quoted
+            .as_ref()
+            .is_some_and(|quoted| between(quoted.src.ip(), quoted.dst.ip())),
         _ => false,
     };
     quoted || between(packet.ip.src, packet.ip.dst)
