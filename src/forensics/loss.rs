@@ -52,6 +52,10 @@ impl Unanswered {
 
 /// What was not answered at the end of a connection; the side that tried more often if it is both.
 pub fn unanswered(t: &Transcript) -> Option<Unanswered> {
+    // Where one direction was not captured, nothing can be said about answers.
+    if t.only_side().is_some() {
+        return None;
+    }
     Side::BOTH
         .into_iter()
         .filter_map(|side| of_side(&t.tcp, side))

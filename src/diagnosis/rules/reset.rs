@@ -243,7 +243,10 @@ fn peer_finding(case: &Case<'_>, reset: &Reset, found: &Attribution) -> Finding 
         if told {
             format!("the {side} {how}: {host}")
         } else {
-            format!("a RST in the {side}'s name ended the connection to {host}; that the {side} made it is likelier ({} %), but a device on the path cannot be ruled out", percent(1.0 - found.probability()))
+            match percent(1.0 - found.probability()) {
+                likely @ 60.. => format!("a RST in the {side}'s name ended the connection to {host}; that the {side} made it is likelier ({likely} %), but a device on the path cannot be ruled out"),
+                _ => format!("a RST in the {side}'s name ended the connection to {host}; whether the {side}'s host or something beside it made it cannot be told from here"),
+            }
         },
         case.packet(&reset.seen, format!("RST in the {side}'s name ends the connection")),
     )

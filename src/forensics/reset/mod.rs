@@ -245,7 +245,8 @@ fn weigh(scene: Scene<'_>) -> Attribution {
         || of(Group::Order) >= DECISIVE
         || of(Group::Path) >= DECISIVE;
     let view = View::of(&t.tcp);
-    let local = view.is_at(side) && view.sure && leaves_here(reset, habits) && !peer_excluded;
+    // A host firewall may reset what the host's own socket goes on with; that is still this host, and nothing on the path.
+    let local = view.is_at(side) && view.sure && leaves_here(reset, habits);
     let maker = if local {
         Maker::Peer
     } else if score >= BELIEVED && telling {

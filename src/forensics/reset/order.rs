@@ -54,7 +54,7 @@ impl Scene<'_> {
         );
         let sign = if took < 0.25 * least && took + 0.002 < 0.6 * least && rtt.samples >= 5 {
             Sign::FarTooEarly
-        } else if took + 0.002 < 0.6 * least && rtt.samples >= 3 {
+        } else if took + 0.002 < 0.6 * least && (rtt.samples >= 3 || (took < 0.05 * least && least >= 0.01)) {
             Sign::TooEarly
         } else if took + 0.002 < 0.6 * least || (took + 0.002 < 0.85 * least && rtt.samples >= 2) {
             Sign::RatherEarly
@@ -68,7 +68,12 @@ impl Scene<'_> {
             .signals
             .iter()
             .any(|signal| matches!(signal.sign, Sign::TtlBeside | Sign::TtlShifted | Sign::TtlNear));
-        let share = if sign == Sign::OnTime && beside { 0.4 } else { 1.0 };
+        let share = match sign {
+            Sign::OnTime if beside => 0.4,
+            // One measurement may have waited for ARP or a busy host.
+            Sign::TooEarly if rtt.samples < 3 => 0.75,
+            _ => 1.0,
+        };
         self.add(sign, share, seen.no, seen.at, text);
     }
 

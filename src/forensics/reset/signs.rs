@@ -149,6 +149,15 @@ impl Scene<'_> {
                 ),
             );
         }
+        if self.habits.tos.total() == 0 && tos == 0x10 && answered.is_some_and(|answered| answered != 0x10) {
+            self.note(
+                Sign::TosLowDelay,
+                format!(
+                    "TOS 0x10, which packet filters write; the packet that it answers has {:#04x}",
+                    answered.unwrap_or(0)
+                ),
+            );
+        }
         self.flow_label();
     }
 

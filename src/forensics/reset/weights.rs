@@ -151,7 +151,7 @@ signs! {
     /// Both ends are reset at one moment.
     BothEnds: Order, 15.0;
     /// The receiver asked back and the exact RST followed (RFC 5961).
-    ChallengeAnswered: Order, -12.0;
+    ChallengeAnswered: Order, -10.0;
 
     /// Right after a message at which filters strike, before any answer.
     AfterTrigger: Moment, 4.0;
