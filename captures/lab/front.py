@@ -77,20 +77,24 @@ class Front(Responder):
     `session` is xrdp's (see `software.xrdp`). `later` is a pair (seconds, list): sent to the client that long after the session began to flow.
     Options of the logon (`version`, `error`) go to `credssp.accept`; `authorization` is the early
     user authorization result, sent where HYBRID_EX is selected. With `rekey` a TLS 1.3 KeyUpdate goes
-    out once session data flow. `ciphers` and `options` are OpenSSL's.
+    out once session data flow. With `preconnection` a preconnection PDU comes before X.224. `ciphers` and `options` are OpenSSL's.
     """
 
     def __init__(self, lab, certificate, change=None, later=None, selected=SSL, tls=None, authorization=0,
-                 node="server", session=None, ciphers=None, options=0, rekey=False, **logon):
+                 node="server", session=None, ciphers=None, options=0, rekey=False, port=3389,
+                 preconnection=False, **logon):
         self.lab, self.node, self.certificate, self.logon = lab, node, certificate, logon
         self.change, self.later, self.selected, self.authorization = change, later, selected, authorization
         self.context = server_context(certificate, tls, ciphers)
         self.context.options |= options
-        self.rekey = rekey
+        self.rekey, self.preconnection = rekey, preconnection
         xrdp(lab, certificate, port=3390, node=node, session=session)
-        super().__init__(lab, self.serve_client, 3389, node)
+        super().__init__(lab, self.serve_client, port, node)
 
     def serve_client(self, connection):
+        if self.preconnection:  # [MS-RDPEPS] 2.2.1: its size comes first and counts itself
+            size = receive(connection, 4)
+            receive(connection, struct.unpack("<I", size)[0] - 4)
         read_tpkt(connection)
         connection.sendall(connection_confirm(self.selected))
         client = self.context.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False)

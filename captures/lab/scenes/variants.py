@@ -9,7 +9,7 @@ from front import CLOSE, HYBRID, Front, is_demand_active, send_data_indication
 from peers import connection_request
 from responder import abort, read_tpkt
 from scene import scene, stop
-from software import (SERVER_NAME, close_windows, finished, freerdp, network, openssl_conf, visit, xorg_desk,
+from software import (SERVER_NAME, close_windows, finished, freerdp, network, openssl_conf, shadow, visit, xorg_desk,
                       xrdp)
 
 # Bits of OpenSSL's SSL_OP_NO_EXTENDED_MASTER_SECRET and SSL_OP_NO_ENCRYPT_THEN_MAC, which Python does not name.
@@ -138,3 +138,42 @@ def tls_server_slow(lab):
     front = Front(lab, own_certificate(lab), tls="1.2")
     front.context.sni_callback = lambda *_: time.sleep(5)
     visit(lab, lab.server.v4, "/sec:tls", password=None, stay=11)
+
+
+@scene("session-preconnection", "A virtual machine's console: preconnection PDU, port 2179, NLA, session")
+def session_preconnection(lab):
+    network(lab, keys=True)
+    Front(lab, own_certificate(lab), selected=HYBRID, tls="1.2", port=2179, preconnection=True,
+          session=xorg_desk(lab)[1])
+    visit(lab, lab.server.v4, "/port:2179", "/pcb:C824F53E-95D2-46C6-9A18-23A5BB403532", stay=5)
+
+
+@scene("session-small-segments", "A router clamps the MSS to 300: every record lies in several segments")
+def session_small_segments(lab):
+    network(lab, keys=True)
+    lab.net["r1"].nft("table inet clamp {\n chain forward {\n  type filter hook forward priority 0\n"
+                      "  tcp flags syn tcp option maxseg size set 300\n }\n}\n")
+    shadow(lab, own_certificate(lab), "/sec:nla")
+    visit(lab, lab.server.v4, "+enforce-tlsv1_2", stay=5)
+
+
+@scene("session-shadow-nla-wan", "NLA and a session over 80 ms each way with jitter and 3 % loss, closed by the user")
+def session_shadow_nla_wan(lab):
+    network(lab, keys=True)
+    wide_area(lab)
+    shadow(lab, own_certificate(lab), "/sec:nla")
+    visit(lab, lab.server.v4, stay=9)
+
+
+@scene("nla-refused-wan", "errorCode STATUS_LOGON_FAILURE over 80 ms each way with jitter and 3 % loss, TLS 1.2")
+def nla_refused_wan(lab):
+    network(lab, keys=True)
+    wide_area(lab)
+    Front(lab, own_certificate(lab), selected=HYBRID, tls="1.2", think=1.0)
+    finished(freerdp(lab, lab.server.v4, password="Winter-2025"))
+
+
+def wide_area(lab):
+    lab.wire.delay(0.080, 0.006)
+    for lane in lab.wire.lanes.values():
+        lane.loss = 0.03
