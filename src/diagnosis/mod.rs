@@ -59,14 +59,16 @@ fn decisive(attempt: &Attempt, findings: &[Finding]) -> usize {
         .iter()
         .zip(findings)
         .enumerate()
-        .max_by_key(|(at, ((_, progress), finding))| {
+        .max_by_key(|(at, ((t, progress), finding))| {
+            // The KDC proxy beside a gateway is an errand.
+            let weight = if rules::gateway::is_kdc_proxy(t) { 0 } else { weight(finding) };
             // Of equal failures the first one began it; of successes the last one is where the user works.
             let order = if finding.verdict.healthy() {
                 *at as i64
             } else {
                 -(*at as i64)
             };
-            (weight(finding), progress.phase, finding.verdict.confidence, order)
+            (weight, progress.phase.place(), finding.verdict.confidence, order)
         });
     best.map_or(0, |(at, _)| at)
 }

@@ -138,6 +138,7 @@ impl Examiner {
         self.state.context = old.context;
         self.state.rdp_names = old.rdp_names;
         self.state.services = old.services;
+        self.state.gateways = old.gateways;
         self.state.ports = old.ports;
         if let Some(door) = &mut self.door {
             door.lookups.clear();

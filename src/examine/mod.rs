@@ -2,6 +2,7 @@
 
 mod assemble;
 mod filter;
+mod gateway;
 mod live;
 mod names;
 mod overall;
@@ -78,6 +79,8 @@ struct State {
     next_id: u32,
     ports: PortSet,
     services: HashSet<SocketAddr>,
+    /// RD Gateways that content has shown.
+    gateways: HashSet<SocketAddr>,
     flows: Table<Box<Live>>,
     lobby: Lobby,
     fragments: Reassembler,
@@ -103,6 +106,7 @@ impl State {
             next_id: 0,
             ports,
             services: HashSet::new(),
+            gateways: HashSet::new(),
             flows: Table::default(),
             lobby: Lobby::new(limits.strangers, limits.dismissed),
             fragments: Reassembler::new(256, 1 << 20),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::capture::{Frame, Span, Timestamp};
 use crate::examine::Examiner;
+use crate::examine::gateway::{self, Hello, Reason};
 use crate::examine::names::DNS;
 use crate::flow::key::TCP;
 use crate::flow::{Connection, FlowKey, Opening, Seen, Side, Slot, Stranger, Stub};
@@ -11,7 +12,7 @@ use crate::packet::fast::{self, Peek};
 use crate::packet::{Body, IcmpMessage, Packet, Segment, TcpFlags, checksum};
 use crate::protocol::Parsed;
 use crate::protocol::x224;
-use crate::transcript::{Recorder, Role, Transcript, Window};
+use crate::transcript::{Recorder, Role, Transcript, What, Window};
 
 /// A connection that is being followed.
 #[derive(Debug)]
@@ -21,6 +22,10 @@ pub(super) struct Live {
     pub(super) server: SocketAddr,
     role: Role,
     role_why: Option<String>,
+    /// Why it is followed as a gateway's connection, where it is.
+    gateway: Option<Reason>,
+    /// Whether its ClientHello is not whole yet.
+    undecided: bool,
     pub(super) tcp: Connection,
     recorder: Recorder,
     /// Whether it is known to have reached the session; `false` where nobody asked.
@@ -32,6 +37,7 @@ impl Live {
     pub(super) fn snapshot(&self) -> Live {
         Live {
             role_why: self.role_why.clone(),
+            gateway: self.gateway.clone(),
             tcp: self.tcp.clone(),
             recorder: self.recorder.snapshot(),
             ..*self
@@ -49,6 +55,8 @@ impl Live {
             mut tcp,
             mut recorder,
             in_session: _,
+            gateway: _,
+            undecided: _,
         } = self;
         tcp.finish(&mut recorder);
         Transcript {
@@ -180,7 +188,53 @@ impl Examiner {
                 let stranger = self.state.lobby.take(&key);
                 self.begin(key, stranger, packet, segment, glance, Some(service));
             }
-            Sniffed::Nothing => self.state.lobby.dismiss(key.fingerprint()),
+            Sniffed::Nothing => self.meet_https(key, packet, segment, glance),
+        }
+    }
+
+    /// Bytes that are no RDP: HTTPS that could be a gateway's is followed, all else is dismissed.
+    fn meet_https(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>) {
+        let reason = match gateway::hello(glance.payload) {
+            Hello::Whole(hello) => self.gateway_reason(glance.to, &hello),
+            // The rest of it decides.
+            Hello::Part => Some(Reason::Keys),
+            Hello::No => None,
+        };
+        let Some(reason) = reason else {
+            return self.state.lobby.dismiss(key.fingerprint());
+        };
+        let stranger = self.state.lobby.take(&key);
+        self.begin(key, stranger, packet, segment, glance, Some(glance.to));
+        if let Some(slot) = self.state.flows.find(&key)
+            && let Some(live) = self.state.flows.get_mut(slot)
+        {
+            live.role = Role::Gateway;
+            live.undecided = matches!(gateway::hello(glance.payload), Hello::Part);
+            live.gateway = Some(reason);
+        }
+    }
+
+    /// A ClientHello that came in parts is whole: its flow is a gateway's, or nothing of ours.
+    fn decide_https(&mut self, slot: Slot) {
+        let Some(live) = self.state.flows.get(slot) else { return };
+        let hello = live.recorder.moments().iter().find_map(|moment| match &moment.what {
+            What::ClientHello(hello) => Some(hello.clone()),
+            _ => None,
+        });
+        let Some(hello) = hello else { return };
+        let reason = self.gateway_reason(live.server, &hello);
+        match reason {
+            Some(reason) => {
+                if let Some(live) = self.state.flows.get_mut(slot) {
+                    live.gateway = Some(reason);
+                    live.undecided = false;
+                }
+            }
+            None => {
+                if let Some((key, _)) = self.state.flows.remove(slot) {
+                    self.state.lobby.dismiss(key.fingerprint());
+                }
+            }
         }
     }
 
@@ -290,6 +344,8 @@ impl Examiner {
             server,
             role: Role::Rdp,
             role_why: None,
+            gateway: None,
+            undecided: false,
             tcp: Connection::new(opening, first, &self.options.limits),
             in_session: false,
             recorder: Recorder::new(&self.options.limits, opening == Opening::MidStream, self.keys.clone()),
@@ -307,7 +363,11 @@ impl Examiner {
         };
         if live.tcp.is_reborn_by(side, segment) {
             let key = FlowKey::new(glance.from, glance.to, TCP);
+            let https = live.gateway.is_some();
             self.seal(slot);
+            if https {
+                return self.meet(key, packet, segment, glance);
+            }
             self.begin(key, None, packet, segment, glance, Some(glance.to));
             return;
         }
@@ -329,6 +389,7 @@ impl Examiner {
         } else {
             tcp.push(packet, segment, side, &limits, recorder)
         };
+        let undecided = live.undecided;
         if let Some(seen) = seen
             && !seen.is_reset()
         {
@@ -341,6 +402,9 @@ impl Examiner {
             if let Some(took) = answered {
                 self.state.context.hosts.learn_round_trip(glance.from.ip(), took, seen.no);
             }
+        }
+        if undecided {
+            self.decide_https(slot);
         }
     }
 
@@ -392,7 +456,15 @@ impl Examiner {
             door.pass(key, live.tcp.last().at);
         }
         let window = self.state.window.unwrap_or_default();
-        self.gather(live.into_transcript(key, self.state.source, window));
+        let reason = live.gateway.clone();
+        let mut transcript = live.into_transcript(key, self.state.source, window);
+        if let Some(reason) = reason {
+            if !self.is_gateway(&transcript, &reason) {
+                return;
+            }
+            transcript.role_why = Some(reason.words());
+        }
+        self.gather(transcript);
     }
 
     pub(super) fn seal_everything(&mut self) {

@@ -9,13 +9,14 @@ mod rdp;
 mod records;
 pub mod said;
 mod story;
+pub mod tunnel;
 
 use crate::capture::{FrameNo, Timestamp};
 use crate::flow::Side;
 use crate::protocol::mcs::McsResult;
 use crate::protocol::x224::Protocols;
 use crate::transcript::moment::{Depth, Frames, SealedKind, What};
-use crate::transcript::phase::Phase;
+use crate::transcript::phase::{Phase, Role};
 use crate::transcript::tcp::Transcript;
 pub use said::{Line, Said};
 
@@ -91,55 +92,92 @@ impl Hidden {
 
 /// Reads what is behind the TLS of a connection.
 pub fn read(t: &Transcript) -> Hidden {
-    if in_clear(t) {
+    let security = Security::of(t);
+    let mut hidden = if t.role == Role::Gateway {
+        through_gateway(t, security)
+    } else if in_clear(t) {
         return clear_progress(t);
-    }
-    let selected = t.selected().map_or(0, |selected| selected.0);
-    let has = |protocol: Protocols| selected & protocol.0 != 0;
-    let hybrid_ex = has(Protocols::PROTOCOL_HYBRID_EX);
-    let hybrid = hybrid_ex || has(Protocols::PROTOCOL_HYBRID);
-    let redirected = has(Protocols::PROTOCOL_RDSTLS) || has(Protocols::PROTOCOL_RDSAAD);
-    let first_phase = if hybrid { Phase::CredSsp } else { Phase::Mcs };
-    let sizes = story::tell(by_size(t, hybrid, hybrid_ex, redirected), first_phase);
-    let mut hidden = opened(t, Depth(1), first_phase, sizes);
+    } else {
+        let first_phase = if security.hybrid { Phase::CredSsp } else { Phase::Mcs };
+        let sizes = by_size(t, Depth::OUTER, security);
+        opened(t, content::lines(t, Depth(1)), sizes, first_phase, security.hybrid)
+    };
     if hidden.phase != Some(Phase::Session) {
         surely_session(t, &mut hidden);
     }
     hidden
 }
 
-/// What the keys of the connection have opened, if they have. Where they ceased to open records the sizes tell how it went on.
-fn opened(t: &Transcript, depth: Depth, first_phase: Phase, sizes: Hidden) -> Hidden {
-    let lines = content::lines(t, depth);
+/// What the negotiation selected.
+#[derive(Clone, Copy)]
+struct Security {
+    hybrid: bool,
+    early_result: bool,
+    redirected: bool,
+}
+
+impl Security {
+    fn of(t: &Transcript) -> Security {
+        let selected = t.selected().map_or(0, |selected| selected.0);
+        let has = |protocol: Protocols| selected & protocol.0 != 0;
+        let early_result = has(Protocols::PROTOCOL_HYBRID_EX);
+        Security {
+            hybrid: early_result || has(Protocols::PROTOCOL_HYBRID),
+            early_result,
+            redirected: has(Protocols::PROTOCOL_RDSTLS) || has(Protocols::PROTOCOL_RDSAAD),
+        }
+    }
+}
+
+/// The gateway's tunnel and what it carries.
+fn through_gateway(t: &Transcript, security: Security) -> Hidden {
+    let mut lines = tunnel::by_content(t);
     if lines.is_empty() {
-        return sizes;
+        return story::tell(tunnel::by_size(t), Phase::Gateway, true);
+    }
+    // X.224 of the host is in clear inside the tunnel, and its TLS is opened with keys of its own, or told by sizes.
+    let inside = content::lines(t, Depth(3));
+    if inside.is_empty() && t.selected().is_some() {
+        lines.extend(by_size(t, Depth(2), security));
+    } else {
+        lines.extend(inside);
+    }
+    lines.extend(content::lines(t, Depth(2)));
+    lines.sort_by_key(|line| (line.at, line.frames.last));
+    story::tell(lines, Phase::Gateway, security.hybrid)
+}
+
+/// What the keys of the connection have opened, if they have. Where they ceased to open records the sizes tell how it went on.
+fn opened(t: &Transcript, lines: Vec<Line>, sizes: Vec<Line>, first_phase: Phase, hybrid: bool) -> Hidden {
+    if lines.is_empty() {
+        return story::tell(sizes, first_phase, hybrid);
     }
     let broken = t.moments.iter().any(|moment| matches!(moment.what, What::Unopened(_)));
-    let content = story::tell(lines, first_phase);
-    if !broken || sizes.completed.len() <= content.completed.len() {
+    let content = story::tell(lines, first_phase, hybrid);
+    if !broken {
         return content;
     }
     let last = content.lines.last().map_or(Timestamp::default(), |line| line.at);
     let mut lines = content.lines;
-    lines.extend(sizes.lines.into_iter().filter(|line| line.at > last));
-    story::tell(lines, first_phase)
+    lines.extend(sizes.into_iter().filter(|line| line.at > last));
+    story::tell(lines, first_phase, hybrid)
 }
 
 /// The lines that sizes tell.
-fn by_size(t: &Transcript, hybrid: bool, hybrid_ex: bool, redirected: bool) -> Vec<Line> {
-    let records = records::collect(t, Depth::OUTER);
+fn by_size(t: &Transcript, depth: Depth, security: Security) -> Vec<Line> {
+    let records = records::collect(t, depth);
     let mut lines = Vec::new();
     let initial = rdp::find_connect_initial(&records);
     let before = initial.unwrap_or(records.len());
     let (logon, rest) = records.split_at(before);
-    if hybrid {
-        let used = credssp::read(logon, hybrid_ex, &mut lines);
+    if security.hybrid {
+        let used = credssp::read(logon, security.early_result, &mut lines);
         let left = logon.get(used..).unwrap_or_default();
         match initial {
             Some(_) => rdp::read(rest, &mut lines),
             None => rdp::read(left, &mut lines),
         }
-    } else if redirected {
+    } else if security.redirected {
         lines.extend(logon.iter().map(|record| record.line(Said::RedirectedLogon, "")));
         rdp::read(rest, &mut lines);
     } else {
@@ -154,7 +192,7 @@ fn by_size(t: &Transcript, hybrid: bool, hybrid_ex: bool, redirected: bool) -> V
 /// Where holes in the capture or unusual clients hide the landmarks, the mere number of records tells a session.
 fn surely_session(t: &Transcript, hidden: &mut Hidden) {
     let after = hidden
-        .last(|line| line.said == Said::ClientInfo)
+        .last(|line| matches!(line.said, Said::ClientInfo | Said::ChannelOpen))
         .map_or(FrameNo(0), |line| line.frames.last);
     let application: Vec<_> = t
         .sealed()
@@ -171,9 +209,15 @@ fn surely_session(t: &Transcript, hidden: &mut Hidden) {
         return;
     };
     let last = if client.at > server.at { client } else { server };
+    // Requests of web traffic are no landmark: a gateway's tunnel must have been seen.
+    if t.role == Role::Gateway && hidden.find(|line| line.said == Said::ChannelOpen).is_none() {
+        return;
+    }
     let done = hidden.completed.last().map(|step| step.phase);
     for phase in [Phase::CredSsp, Phase::Mcs, Phase::Licensing, Phase::Activation] {
-        if phase >= hidden.first_phase && done.is_none_or(|done| phase > done) && hidden.first_phase_seen(t) {
+        let begun = phase >= hidden.first_phase || hidden.first_phase == Phase::Gateway;
+        let ahead = done.is_none_or(|done| phase > done || done == Phase::Gateway);
+        if begun && ahead && (t.confirm().is_some() || t.role == Role::Gateway) {
             hidden.completed.push(HiddenStep {
                 phase,
                 at: last.at,
@@ -197,13 +241,6 @@ fn surely_session(t: &Transcript, hidden: &mut Hidden) {
     });
 }
 
-impl Hidden {
-    /// Whether the connection was seen from its X.224 negotiation on, so that phases can be told at all.
-    fn first_phase_seen(&self, t: &Transcript) -> bool {
-        t.confirm().is_some()
-    }
-}
-
 /// Whether the connection has no TLS: Standard RDP Security was selected, or MCS was spoken in clear.
 pub fn in_clear(t: &Transcript) -> bool {
     t.selected().is_some_and(|protocols| protocols.0 == 0)
@@ -216,7 +253,7 @@ pub fn in_clear(t: &Transcript) -> bool {
 
 /// How far Standard RDP Security came: MCS headers are in clear, their content may not be.
 fn clear_progress(t: &Transcript) -> Hidden {
-    let mut hidden = story::tell(content::lines(t, Depth::OUTER), Phase::Mcs);
+    let mut hidden = story::tell(content::lines(t, Depth::OUTER), Phase::Mcs, false);
     let data = t
         .outer()
         .filter(|moment| matches!(moment.what, What::ChannelData { .. } | What::FastPath(_)))

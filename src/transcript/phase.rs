@@ -32,6 +32,25 @@ words! {
     }
 }
 
+impl Phase {
+    /// Its place on the way of a connection. A gateway's phase stands before those of the connection that it carries.
+    pub fn place(self) -> usize {
+        match self {
+            Phase::Dns => 0,
+            Phase::Tcp => 1,
+            Phase::UdpHandshake => 2,
+            Phase::X224 => 3,
+            Phase::Tls | Phase::Dtls => 4,
+            Phase::Gateway => 5,
+            Phase::CredSsp => 6,
+            Phase::Mcs => 7,
+            Phase::Licensing => 8,
+            Phase::Activation => 9,
+            Phase::Session => 10,
+        }
+    }
+}
+
 words! {
     /// What a connection is for.
     Role {

@@ -72,9 +72,16 @@ impl Transcript {
             .find_map(|moment| pick(&moment.what).map(|found| (moment, found)))
     }
 
-    /// The X.224 Connection Request.
+    /// The same wherever it was said: on the connection itself, or in a gateway's tunnel.
+    fn find_anywhere<'a, T>(&'a self, pick: impl Fn(&'a What) -> Option<T>) -> Option<(&'a Moment, T)> {
+        self.moments
+            .iter()
+            .find_map(|moment| pick(&moment.what).map(|found| (moment, found)))
+    }
+
+    /// The X.224 Connection Request, in a gateway's tunnel the one to the host behind it.
     pub fn request(&self) -> Option<(&Moment, &ConnectionRequest)> {
-        self.find(|what| {
+        self.find_anywhere(|what| {
             if let What::Request(request) = what {
                 Some(&**request)
             } else {
@@ -83,9 +90,9 @@ impl Transcript {
         })
     }
 
-    /// The X.224 Connection Confirm.
+    /// The X.224 Connection Confirm, in a gateway's tunnel that of the host behind it.
     pub fn confirm(&self) -> Option<(&Moment, &ConnectionConfirm)> {
-        self.find(|what| {
+        self.find_anywhere(|what| {
             if let What::Confirm(confirm) = what {
                 Some(&**confirm)
             } else {

@@ -4,6 +4,7 @@ mod abort;
 pub mod dns;
 mod denied;
 mod idle;
+pub mod gateway;
 mod incomplete;
 mod inspection;
 mod licensing;
@@ -30,6 +31,7 @@ pub const RULES: &[(&str, Judge)] = &[
     ("the way to the host", way::judge),
     ("a device that re-signs TLS", inspection::judge),
     ("a TLS alert", tls::alert),
+    ("a gateway's answer", gateway::judge),
     ("a TLS alert under encryption", tls_sealed::judge),
     ("a reset by a device", reset::by_device),
     ("a refused logon", nla::refusal),

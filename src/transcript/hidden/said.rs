@@ -7,6 +7,20 @@ use crate::transcript::moment::Frames;
 /// The meaning of one message behind TLS. A code is `None` where only the message's size is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
+    /// An HTTP request to a gateway.
+    HttpRequest,
+    /// The gateway's HTTP status.
+    HttpStatus(Option<u16>),
+    /// A tunnel packet of a gateway that is in order.
+    Tunnel,
+    /// A negative status in the gateway's tunnel.
+    TunnelError(Option<u32>),
+    /// The gateway has opened the channel to the host.
+    ChannelOpen,
+    /// The channel or the tunnel is closed, with a status.
+    ChannelClosed(Option<u32>),
+    /// The KDC proxy beside a gateway, with the HTTP status of its answer.
+    KdcProxy(Option<u16>),
     /// NTLM NEGOTIATE.
     NtlmNegotiate,
     /// NTLM CHALLENGE.

@@ -6,11 +6,24 @@ use crate::transcript::hidden::{Hidden, HiddenStep, Package};
 use crate::transcript::phase::Phase;
 
 /// The phases behind TLS, in order.
-const ORDER: [Phase; 4] = [Phase::CredSsp, Phase::Mcs, Phase::Licensing, Phase::Activation];
+const ORDER: [Phase; 6] = [
+    Phase::Gateway,
+    Phase::CredSsp,
+    Phase::Mcs,
+    Phase::Licensing,
+    Phase::Activation,
+    Phase::Session,
+];
+
+/// The place of a phase in that order.
+fn place(phase: Phase) -> usize {
+    ORDER.iter().position(|other| *other == phase).unwrap_or(0)
+}
 
 /// The phase to which a message belongs; what can be said at any time belongs to none.
 pub(super) fn phase_of(said: Said) -> Option<Phase> {
     Some(match said {
+        Said::HttpRequest | Said::HttpStatus(_) | Said::Tunnel | Said::TunnelError(_) | Said::ChannelOpen => Phase::Gateway,
         Said::NtlmNegotiate
         | Said::NtlmChallenge
         | Said::NtlmAuthenticate
@@ -37,9 +50,14 @@ pub(super) fn phase_of(said: Said) -> Option<Phase> {
         Said::License | Said::LicenseDone(_) | Said::LicenseError(_) => Phase::Licensing,
         Said::DemandActive | Said::ConfirmActive | Said::Finalization | Said::FontMap => Phase::Activation,
         Said::LoggedOn | Said::LogonNotice(_) | Said::ShutdownRequest => Phase::Session,
-        Said::AutoDetect | Said::Redirection | Said::SetErrorInfo(_) | Said::Ultimatum(_) | Said::Alert(_) | Said::Data => {
-            return None;
-        }
+        Said::ChannelClosed(_)
+        | Said::KdcProxy(_)
+        | Said::AutoDetect
+        | Said::Redirection
+        | Said::SetErrorInfo(_)
+        | Said::Ultimatum(_)
+        | Said::Alert(_)
+        | Said::Data => return None,
     })
 }
 
@@ -47,12 +65,12 @@ pub(super) fn phase_of(said: Said) -> Option<Phase> {
 fn completes(said: Said) -> bool {
     matches!(
         said,
-        Said::EarlyResult(Some(0)) | Said::ClientInfo | Said::LicenseDone(Some(_)) | Said::FontMap
+        Said::ChannelOpen | Said::EarlyResult(Some(0)) | Said::ClientInfo | Said::LicenseDone(Some(_)) | Said::FontMap
     )
 }
 
-/// Tells how far the lines lead.
-pub(super) fn tell(lines: Vec<Line>, first_phase: Phase) -> Hidden {
+/// Tells how far the lines lead. `hybrid` tells whether CredSSP is one of the phases.
+pub(super) fn tell(lines: Vec<Line>, first_phase: Phase, hybrid: bool) -> Hidden {
     let mut hidden = Hidden {
         first_phase,
         phase: None,
@@ -61,21 +79,22 @@ pub(super) fn tell(lines: Vec<Line>, first_phase: Phase) -> Hidden {
         package: package(&lines),
         lines: Vec::new(),
     };
-    for phase in ORDER.into_iter().filter(|phase| *phase >= first_phase) {
-        let Some(line) = completion(&lines, phase) else { break };
+    let order = ORDER
+        .into_iter()
+        .filter(|phase| place(*phase) >= place(first_phase) && (hybrid || *phase != Phase::CredSsp));
+    let mut phase = None;
+    for next in order {
+        phase = Some(next);
+        let Some(line) = completion(&lines, next) else { break };
         hidden.completed.push(HiddenStep {
-            phase,
+            phase: next,
             at: line.at,
             frame: line.frames.last,
             inferred: line.inferred,
         });
     }
     if !lines.is_empty() {
-        let done = hidden.completed.last().map(|step| step.phase);
-        hidden.phase = ORDER
-            .into_iter()
-            .chain([Phase::Session])
-            .find(|phase| *phase >= first_phase && done.is_none_or(|done| *phase > done));
+        hidden.phase = phase;
     }
     hidden.lines = lines;
     hidden
@@ -89,7 +108,10 @@ fn completion(lines: &[Line], phase: Phase) -> Option<&Line> {
     if stated.is_some() {
         return stated;
     }
-    let Some(later) = lines.iter().position(|line| phase_of(line.said).is_some_and(|of| of > phase)) else {
+    let Some(later) = lines
+        .iter()
+        .position(|line| phase_of(line.said).is_some_and(|of| place(of) > place(phase)))
+    else {
         return (phase == Phase::Licensing).then(|| licensed_and_denied(lines)).flatten();
     };
     let before = lines.get(..later).unwrap_or_default();
@@ -130,7 +152,7 @@ mod tests {
     }
 
     fn phase(said: &[Said]) -> Option<Phase> {
-        tell(said.iter().copied().map(line).collect(), Phase::CredSsp).phase
+        tell(said.iter().copied().map(line).collect(), Phase::CredSsp, true).phase
     }
 
     #[test]

@@ -1,0 +1,294 @@
+//! An RD Gateway's tunnel: read where keys open it, else told from sizes. The first tunnel packets have fixed sizes, and what they carry
+//! adds a fixed number of bytes, so that even the RDP connection inside shows its sizes two layers deep.
+
+use crate::flow::Side;
+use crate::protocol::gateway::http::Purpose;
+use crate::protocol::gateway::rpc;
+use crate::protocol::gateway::tsgu::PacketType;
+use crate::protocol::tls::size::PlaintextLength;
+use crate::transcript::hidden::records::{self, Record};
+use crate::transcript::hidden::said::{Line, Said};
+use crate::transcript::hidden::{credssp, rdp};
+use crate::transcript::moment::{Depth, GatewaySays, Moment, What};
+use crate::transcript::tcp::Transcript;
+
+/// A WebSocket header: two bytes, two more for the length of longer frames, four for the client's mask (RFC 6455 section 5.2).
+const FRAME: usize = 2;
+const LONG_FRAME: usize = 2;
+const MASK: usize = 4;
+/// The longest frame with a short header.
+const SHORT: usize = 125;
+/// HANDSHAKE_REQUEST and HANDSHAKE_RESPONSE (MS-TSGU 2.2.10.10, 2.2.10.11).
+const HANDSHAKE_REQUEST: usize = 14;
+const HANDSHAKE_RESPONSE: usize = 18;
+/// The header and length of a DATA packet.
+const DATA: usize = 10;
+/// A TLS record's header.
+const RECORD: usize = 5;
+/// What TLS adds to a plaintext inside the tunnel, where the inner handshake cannot be read: TLS 1.2 with AES-GCM, TLS 1.3, TLS 1.2
+/// with ChaCha20-Poly1305.
+const OVERHEADS: [usize; 3] = [24, 17, 16];
+/// A request for the gateway's channel with its headers is longer than this.
+const REQUEST: usize = 150;
+/// Requests of one connection before the tunnel: three legs of authentication, and one more.
+const REQUESTS: usize = 6;
+/// `TUNNEL_RESPONSE`, `TUNNEL_AUTH_RESPONSE` and `CHANNEL_RESPONSE` without their optional fields: what a refusal sends.
+const REFUSALS: [usize; 3] = [18, 16, 16];
+
+/// The packet inside a WebSocket frame inside a record, by size.
+fn packet(record: &Record) -> PlaintextLength {
+    let mask = if record.side == Side::Client { MASK } else { 0 };
+    let strip = |size: usize| {
+        let short = size.saturating_sub(FRAME + mask);
+        if short <= SHORT {
+            short
+        } else {
+            short.saturating_sub(LONG_FRAME)
+        }
+    };
+    PlaintextLength {
+        min: strip(record.size.min),
+        max: strip(record.size.max),
+    }
+}
+
+fn is_packet(record: &Record, size: usize) -> bool {
+    !record.alert && packet(record).contains(size)
+}
+
+/// The place of HANDSHAKE_REQUEST that HANDSHAKE_RESPONSE answers.
+fn handshake(records: &[Record]) -> Option<usize> {
+    records.windows(2).position(|pair| match pair {
+        [request, response] => {
+            request.side == Side::Client
+                && response.side == Side::Server
+                && is_packet(request, HANDSHAKE_REQUEST)
+                && is_packet(response, HANDSHAKE_RESPONSE)
+        }
+        _ => false,
+    })
+}
+
+/// Whether sizes behave as those of a gateway's client: a few large requests, and then the tunnel or the end.
+pub fn behaves(t: &Transcript) -> bool {
+    let records = records::collect(t, Depth::OUTER);
+    if handshake(&records).is_some() {
+        return true;
+    }
+    let client: Vec<&Record> = records
+        .iter()
+        .filter(|record| record.side == Side::Client && !record.alert)
+        .collect();
+    let few = client.len() <= REQUESTS;
+    let large = client.first().is_some_and(|record| record.at_least(REQUEST));
+    // A page is larger than any answer of a gateway to its channel's request.
+    let page: usize = records
+        .iter()
+        .filter(|record| record.side == Side::Server && !record.alert)
+        .map(|record| record.size.max)
+        .sum();
+    few && large && page <= PAGE
+}
+
+/// Answers of a gateway before the tunnel: a challenge and an error page of IIS or nginx for each request.
+const PAGE: usize = 8_000;
+
+/// The lines that sizes tell.
+pub(super) fn by_size(t: &Transcript) -> Vec<Line> {
+    let records = records::collect(t, Depth::OUTER);
+    let mut lines = Vec::new();
+    let begin = handshake(&records).unwrap_or(records.len());
+    for record in records.iter().take(begin) {
+        lines.push(match (record.alert, record.side) {
+            (true, _) => credssp::alert(record),
+            (false, Side::Client) => record.line(Said::HttpRequest, "a request to the gateway"),
+            (false, Side::Server) => record.line(Said::HttpStatus(None), "the gateway's answer to the request"),
+        });
+    }
+    let mut rest = records.get(begin..).unwrap_or_default().iter().enumerate();
+    let mut step = 0;
+    let mut opened = None;
+    while let Some((at, record)) = rest.next() {
+        if record.alert {
+            lines.push(credssp::alert(record));
+            continue;
+        }
+        if record.side == Side::Client {
+            let name = ["HANDSHAKE_REQUEST", "TUNNEL_CREATE", "TUNNEL_AUTH", "CHANNEL_CREATE"]
+                .get(step)
+                .copied()
+                .unwrap_or("a tunnel packet");
+            lines.push(record.line(Said::Tunnel, &format!("the size of {name} in a WebSocket frame")));
+            continue;
+        }
+        let goes_on = records
+            .get(begin + at + 1..)
+            .unwrap_or_default()
+            .iter()
+            .any(|next| next.side == Side::Client && !next.alert && next.at_least(FRAME + MASK + 8));
+        let refused = step
+            .checked_sub(1)
+            .and_then(|step| REFUSALS.get(step))
+            .is_some_and(|size| is_packet(record, *size));
+        if refused && !goes_on {
+            let name = ["TUNNEL_RESPONSE", "TUNNEL_AUTH_RESPONSE", "CHANNEL_RESPONSE"]
+                .get(step - 1)
+                .copied()
+                .unwrap_or_default();
+            lines.push(record.line(
+                Said::TunnelError(None),
+                &format!("{name} without any of the fields that come with success, and the client does not go on"),
+            ));
+        } else if step == 0 && !goes_on {
+            lines.push(record.line(
+                Said::TunnelError(None),
+                "HANDSHAKE_RESPONSE, after which the client does not go on: the gateway does not take its version or its kind of authentication",
+            ));
+        } else if step == 3 {
+            lines.push(record.line(
+                Said::ChannelOpen,
+                "the size of CHANNEL_RESPONSE with a channel: the gateway has reached the host",
+            ));
+            opened = Some(begin + at + 1);
+            break;
+        } else {
+            lines.push(record.line(Said::Tunnel, "the gateway's answer"));
+        }
+        step += 1;
+    }
+    if let Some(opened) = opened {
+        inside(records.get(opened..).unwrap_or_default(), &mut lines);
+    }
+    lines
+}
+
+/// The RDP connection that DATA packets carry.
+fn inside(records: &[Record], lines: &mut Vec<Line>) {
+    let carried = |overhead: usize| -> Vec<Record> {
+        records
+            .iter()
+            .map(|record| {
+                let payload = packet(record);
+                let strip = |size: usize| size.saturating_sub(DATA + RECORD + overhead);
+                Record {
+                    size: PlaintextLength {
+                        min: strip(payload.min),
+                        max: strip(payload.max),
+                    },
+                    ..*record
+                }
+            })
+            .collect()
+    };
+    let found = OVERHEADS.iter().find_map(|overhead| {
+        let inner = carried(*overhead);
+        rdp::find_connect_initial(&inner).map(|at| (inner, at))
+    });
+    if let Some((inner, at)) = found {
+        let begin = lines.len();
+        rdp::read(inner.get(at..).unwrap_or_default(), lines);
+        for line in lines.iter_mut().skip(begin) {
+            line.text = line.text.replace("under TLS", "under TLS inside the gateway's tunnel");
+        }
+    }
+}
+
+/// The lines of what was opened.
+pub(super) fn by_content(t: &Transcript) -> Vec<Line> {
+    let mut lines: Vec<Line> = Vec::new();
+    let mut side_errand = false;
+    for moment in t.moments.iter().filter(|moment| moment.depth == Depth(1)) {
+        let (said, text) = match &moment.what {
+            What::Gateway(says) => {
+                if let GatewaySays::Request(request) = &**says {
+                    side_errand = request.purpose == Purpose::KdcProxy;
+                }
+                match meaning(says, side_errand) {
+                    Some(found) => found,
+                    None => continue,
+                }
+            }
+            What::Alert(alert) => (
+                Said::Alert(Some((alert.level, alert.description))),
+                format!("TLS alert under encryption: {alert}"),
+            ),
+            _ => continue,
+        };
+        lines.push(line(moment, said, text));
+    }
+    lines
+}
+
+fn line(moment: &Moment, said: Said, text: String) -> Line {
+    Line {
+        said,
+        side: moment.side,
+        at: moment.at,
+        frames: moment.frames,
+        inferred: false,
+        text,
+    }
+}
+
+fn meaning(says: &GatewaySays, side_errand: bool) -> Option<(Said, String)> {
+    Some(match says {
+        GatewaySays::Request(request) => {
+            let with = request
+                .credentials
+                .as_ref()
+                .map_or(String::new(), |credentials| format!(", {}", credentials.scheme));
+            (
+                if request.purpose == Purpose::KdcProxy {
+                    Said::KdcProxy(None)
+                } else {
+                    Said::HttpRequest
+                },
+                format!("{} {}{with}", request.method, request.target),
+            )
+        }
+        GatewaySays::Response(response) => {
+            let text = format!("HTTP {} {}", response.status, response.reason);
+            let said = if side_errand {
+                Said::KdcProxy(Some(response.status))
+            } else {
+                Said::HttpStatus(Some(response.status))
+            };
+            (said, text)
+        }
+        GatewaySays::Packet { kind, status, target } => {
+            let mut text = kind.to_string();
+            if let Some((host, port)) = target {
+                text.push_str(&format!(" to {host}:{port}"));
+            }
+            if let Some(status) = status.filter(|status| *status != 0) {
+                text.push_str(&format!(", status {status:#010x}"));
+            }
+            let failed = status.filter(|status| *status != 0);
+            let said = match (*kind, failed) {
+                (PacketType::CLOSE_CHANNEL | PacketType::CLOSE_CHANNEL_RESPONSE, _) => Said::ChannelClosed(*status),
+                (_, Some(status)) => Said::TunnelError(Some(status)),
+                (PacketType::CHANNEL_RESPONSE, None) => Said::ChannelOpen,
+                _ => Said::Tunnel,
+            };
+            (said, text)
+        }
+        GatewaySays::Rpc(fragment) => match fragment.body {
+            rpc::Body::Fault(status) => (Said::TunnelError(Some(status)), format!("RPC fault {status:#x}")),
+            rpc::Body::Response(Some(status)) if status != 0 => {
+                (Said::TunnelError(Some(status)), format!("RPC result {status:#010x}"))
+            }
+            rpc::Body::BindNak(reason) => (Said::TunnelError(None), format!("RPC BIND_NAK, reason {reason}")),
+            _ => (Said::Tunnel, String::new()),
+        },
+        GatewaySays::WebSocketClose(code) => (
+            Said::ChannelClosed(None),
+            match code {
+                Some(code) => format!("WebSocket close, status {code}"),
+                None => "WebSocket close".to_owned(),
+            },
+        ),
+        GatewaySays::KdcRequest => (Said::KdcProxy(None), "a request to the KDC proxy".to_owned()),
+        GatewaySays::KdcStatus(status) => (Said::KdcProxy(Some(*status)), format!("the KDC proxy answers HTTP {status}")),
+        GatewaySays::Kdc(_) => (Said::KdcProxy(None), "a Kerberos message through the KDC proxy".to_owned()),
+    })
+}
