@@ -106,6 +106,8 @@ pub(super) fn read(records: &[Record], lines: &mut Vec<Line>) {
         return ending(cursor.ahead(), false, lines);
     };
     lines.push(response.line(Said::ConnectResponse(None), "MCS Connect-Response"));
+    // The rest of it, or what came before it in the same go, such as session tickets inside a gateway's tunnel.
+    while cursor.take(Side::Server, CONNECT_RESPONSE.0, CONNECT_RESPONSE.1).is_some() {}
     domain(&mut cursor, lines);
     let Some(info) = cursor.take(Side::Client, CLIENT_INFO, usize::MAX) else {
         return ending(cursor.ahead(), false, lines);

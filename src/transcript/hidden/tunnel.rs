@@ -105,10 +105,9 @@ pub(super) fn by_size(t: &Transcript) -> Vec<Line> {
             (false, Side::Server) => record.line(Said::HttpStatus(None), "the gateway's answer to the request"),
         });
     }
-    let mut rest = records.get(begin..).unwrap_or_default().iter().enumerate();
     let mut step = 0;
     let mut opened = None;
-    while let Some((at, record)) = rest.next() {
+    for (at, record) in records.get(begin..).unwrap_or_default().iter().enumerate() {
         if record.alert {
             lines.push(credssp::alert(record));
             continue;
