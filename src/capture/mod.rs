@@ -90,11 +90,15 @@ impl Span {
     /// This span in the words that fit its size, such as `12.4 ms` or `5 min 12 s`.
     pub fn human(self) -> String {
         match self.as_secs_f64().abs() {
-            s if s < 0.000_95 => format!("{:.0} µs", s * 1e6),
+            s if s < 0.000_95 => format!("{:.0} us", s * 1e6),
             s if s < 0.095 => format!("{:.1} ms", s * 1e3),
             s if s < 0.95 => format!("{:.0} ms", s * 1e3),
             s if s < 95.0 => format!("{s:.1} s"),
-            s if s < 5_400.0 => format!("{:.0} min {:.0} s", (s / 60.0).floor(), s % 60.0),
+            s if s < 5_400.0 => {
+                // Rounded first: 119.7 s are 2 min 0 s, and not 1 min 60 s.
+                let whole = s.round() as u64;
+                format!("{} min {} s", whole / 60, whole % 60)
+            }
             s => format!("{:.1} h", s / 3_600.0),
         }
     }

@@ -6,7 +6,7 @@ use crate::attempt::Attempt;
 use crate::attempt::lookups::Lookup;
 use crate::capture::{FrameNo, Span};
 use crate::diagnosis::rules::dns::rcode;
-use crate::diagnosis::{Context, Finding, Judgement};
+use crate::diagnosis::{Context, EndedBy, Finding, Judgement, Mechanism};
 use crate::examine::series;
 use crate::examine::times::{self, quantiles};
 use crate::flow::Side;
@@ -178,6 +178,11 @@ fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &C
         .filter(|name| name.parse::<std::net::IpAddr>().is_err())
         .map(str::to_owned)
         .or_else(|| context.names.get(&t.server.ip()).cloned());
+    let mut timeline = timeline::steps(t, progress);
+    if finding.ended_by == EndedBy::Middlebox && finding.mechanism == Mechanism::Rst {
+        let cited: Vec<FrameNo> = finding.verdict.evidence.iter().map(|one| one.frame).collect();
+        timeline::unmask(&mut timeline, &cited);
+    }
     model::Connection {
         id: t.id,
         attempt: 0,
@@ -199,7 +204,7 @@ fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &C
         phase_inferred: progress.inferred,
         ended_by: finding.ended_by,
         mechanism: finding.mechanism,
-        timeline: timeline::steps(t, progress),
+        timeline,
         metrics: metrics(t, progress, finding.facts),
         series: series::points(&t.tcp.log),
         verdict: finding.verdict,

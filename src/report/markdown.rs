@@ -188,7 +188,11 @@ fn timeline(view: &View, connection: &Connection) -> Block {
             Speaker::Nobody => "",
             other => other.slug(),
         };
-        let lost = if step.lost { " (lost)" } else { "" };
+        let lost = match (step.lost, step.inferred) {
+            (true, _) => " (lost)",
+            (false, true) => " (inferred)",
+            (false, false) => "",
+        };
         let at = seconds(step.at.since(connection.started), connection.duration);
         format!("| {at} | {frame} | {speaker} | {}{lost} |\n", escaped(&step.text))
     });

@@ -1,6 +1,6 @@
 //! The timeline of a connection: its transcript in steps that a person can follow.
 
-use crate::capture::Timestamp;
+use crate::capture::{FrameNo, Timestamp};
 use crate::codes;
 use crate::flow::{Marks, Side};
 use crate::packet::TcpFlags;
@@ -11,6 +11,8 @@ use crate::report::model::{Speaker, Step};
 use crate::transcript::hidden::Said;
 use crate::transcript::{Phase, Progress, SealedKind, Transcript, What};
 
+/// What a reset is called.
+const RST: &str = "RST";
 /// How many steps a timeline has at most; the middle of a long one is left out, and that is a step.
 const STEPS: usize = 60;
 
@@ -71,6 +73,17 @@ pub fn steps(t: &Transcript, progress: &Progress) -> Vec<Step> {
     steps
 }
 
+/// Gives the resets of `frames` to the device that made them in a side's name.
+pub fn unmask(steps: &mut [Step], frames: &[FrameNo]) {
+    for step in steps
+        .iter_mut()
+        .filter(|step| step.text == RST && step.frame.is_some_and(|frame| frames.contains(&frame)))
+    {
+        step.text = format!("RST in the {}'s name", step.speaker.slug());
+        step.speaker = Speaker::Middlebox(None);
+    }
+}
+
 fn speaker(side: Side) -> Speaker {
     match side {
         Side::Client => Speaker::Client,
@@ -88,7 +101,7 @@ fn packets(t: &Transcript, phase_at: impl Fn(Timestamp) -> Phase, steps: &mut Ve
             if seen.marks.has(Marks::AFTERGLOW) {
                 continue;
             }
-            "RST"
+            RST
         } else if flags.has(TcpFlags::SYN) {
             match (flags.has(TcpFlags::ACK), again) {
                 (false, false) => "SYN",

@@ -32,7 +32,7 @@ pub(super) fn act(verdict: &Verdict) -> &'static str {
 /// How often a verdict of this confidence is right.
 pub(super) fn confidence(verdict: &Verdict) -> &'static str {
     match verdict.confidence {
-        Confidence::Certain => "certain: it was said in clear on the wire",
+        Confidence::Certain => "certain: right about 99 times in 100",
         Confidence::Likely => "likely: right about 9 times in 10",
         Confidence::Possible if verdict.alternatives.is_empty() => "possible: right about 6 times in 10",
         Confidence::Possible => "possible: right about 6 times in 10, read the alternatives",
@@ -91,7 +91,7 @@ pub(super) fn ending(connection: &Connection) -> String {
 fn place(connection: &Connection) -> String {
     let slug = connection.phase.slug();
     if connection.phase_inferred {
-        format!("{slug} (inferred from sizes and timing)")
+        format!("{slug} (inferred)")
     } else {
         slug.to_owned()
     }

@@ -180,7 +180,9 @@ fn timeline(page: &mut Page<'_>, view: &View, connection: &Connection, verdict: 
         return Ok(());
     }
     let zero = time_of_day(connection.started, &view.zone);
-    page.title(&format!("Timeline (0 is {zero})"))?;
+    let inferred = connection.timeline.iter().any(|step| step.inferred);
+    let legend = if inferred { "; ~ inferred from sizes and timing" } else { "" };
+    page.title(&format!("Timeline (0 is {zero}{legend})"))?;
     columns(page)?;
     let steps = &connection.timeline;
     let shorten = view.detail < Detail::Verbose && steps.len() > STEPS;
@@ -224,12 +226,13 @@ fn line(page: &mut Page<'_>, connection: &Connection, step: &Step) -> io::Result
         Speaker::Middlebox(_) => ("middlebox", BAD),
         Speaker::Nobody => ("", PLAIN),
     };
-    let mut text = step.text.clone();
+    let mut text = if step.inferred {
+        format!("~ {}", step.text)
+    } else {
+        step.text.clone()
+    };
     if let Speaker::Middlebox(Some(addr)) = step.speaker {
         text.push_str(&format!(" (from {addr})"));
-    }
-    if step.inferred {
-        text.push_str(" (inferred)");
     }
     if step.lost {
         text.push_str(" (lost)");
