@@ -1,8 +1,14 @@
 """A real Kerberos realm (MIT krb5-kdc) in the laboratory: CORP.LAB."""
 
 import os
+import ssl
+import struct
 import subprocess
 
+import credssp
+from network import family
+from peers import receive
+from responder import Responder
 from scene import stop
 from software import HERE, environment, path, write
 
@@ -10,12 +16,13 @@ REALM = "CORP.LAB"
 
 
 class Realm:
-    """A KDC on `node`. With `tcp` the clients use TCP, otherwise UDP."""
+    """A KDC on `node`. With `tcp` the clients use TCP, otherwise UDP; with `proxy` they ask there instead."""
 
-    def __init__(self, lab, node="kdc", tcp=False, passwords=(), services=(), locked=(), types="aes256-cts-hmac-sha1-96"):
+    def __init__(self, lab, node="kdc", tcp=False, passwords=(), services=(), locked=(), types="aes256-cts-hmac-sha1-96",
+                 proxy=None):
         self.lab = lab
         folder = os.path.dirname(path(lab, "kdc", "x"))
-        address = lab.net[node].v4
+        address = proxy or lab.net[node].v4
         client = write(lab, "krb5.conf", "[libdefaults]\n default_realm = %s\n dns_lookup_kdc = false\n"
                        " dns_lookup_realm = false\n dns_canonicalize_hostname = false\n rdns = false\n"
                        " kdc_timesync = 0\n udp_preference_limit = %d\n[realms]\n %s = {\n  kdc = %s\n }\n"
@@ -61,3 +68,37 @@ class Realm:
         done = subprocess.run(["ip", "netns", "exec", self.lab.client.ns, "kvno", service], env=env,
                               capture_output=True, text=True, timeout=30)
         return done.returncode == 0
+
+
+class ProxyClient(Responder):
+    """The client's side of a KDC proxy ([MS-KKDCP]): Kerberos by TCP at the client's own port 8088, HTTPS to `gateway`."""
+
+    def __init__(self, lab, gateway, name):
+        self.lab, self.gateway, self.host_name = lab, gateway, name
+        super().__init__(lab, self.forward, 8088, "client")
+
+    def forward(self, connection):
+        size = receive(connection, 4)
+        message = size + receive(connection, struct.unpack("!I", size)[0])
+        body = credssp.tlv(0x30, credssp.tlv(0xA0, credssp.tlv(4, message))
+                           + credssp.tlv(0xA1, credssp.tlv(0x1B, REALM.encode())))
+        plain = self.lab.client.socket(family(self.gateway))
+        plain.settimeout(10)
+        plain.connect((self.gateway, 443))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.keylog_filename = self.lab.keylog
+        with context.wrap_socket(plain, server_hostname=self.host_name) as secure:
+            secure.sendall(b"POST /KdcProxy HTTP/1.1\r\nHost: %s\r\nUser-Agent: kerberos/1.0\r\n"
+                           b"Content-Type: application/kerberos\r\nContent-Length: %d\r\n\r\n"
+                           % (self.host_name.encode(), len(body)) + body)
+            head = b""
+            while not head.endswith(b"\r\n\r\n"):
+                head += receive(secure, 1)
+            if b" 200 " not in head.split(b"\r\n")[0]:
+                return
+            length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n")
+                          if line.lower().startswith(b"content-length"))
+            (_, fields), = credssp.elements(receive(secure, length))
+        (_, answer), = credssp.elements(dict(credssp.elements(fields))[0xA0])
+        connection.sendall(answer)

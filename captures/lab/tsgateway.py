@@ -49,9 +49,10 @@ class Gateway(Responder):
     """
 
     def __init__(self, lab, context=None, port=443, refuse=None, upgraded="relay", target=None, node="gateway",
-                 leave=None):
+                 leave=None, kdc=None):
         self.lab, self.context, self.refuse, self.upgraded = lab, context, refuse, upgraded
         self.target, self.node, self.leave = target, node, leave
+        self.kdc = kdc  # address of a KDC for /KdcProxy; without it the proxy answers 503
         self.out_channels = {}  # RDG-Connection-Id -> the connection of RDG_OUT_DATA
         super().__init__(lab, self.serve_client, port, node)
 
@@ -72,7 +73,11 @@ class Gateway(Responder):
         if self.context:
             connection = self.context.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False)
         with connection:
-            method, headers = self.log_on(connection)
+            request = read_head(connection)
+            if request.startswith(b"POST /KdcProxy"):
+                self.kdc_proxy(connection, request)
+                return
+            method, headers = self.log_on(connection, request)
             if not headers:
                 return
             if self.upgraded == "200":
@@ -114,11 +119,28 @@ class Gateway(Responder):
         except OSError:
             pass  # the client's close may be rough
 
-    def log_on(self, connection):
+    def kdc_proxy(self, connection, request):
+        """[MS-KKDCP]: hand the Kerberos message in the body to the KDC, by TCP, and its answer back."""
+        body = receive(connection, int(re.search(rb"(?i)content-length: (\d+)", request).group(1)))
+        if not self.kdc:
+            connection.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+            return
+        (_, fields), = credssp.elements(body)
+        (_, message), = credssp.elements(dict(credssp.elements(fields))[0xA0])
+        with inside(self.lab.net[self.node].ns):
+            host = socket.create_connection((self.kdc, 88), 10)
+        with host:
+            host.sendall(message)
+            size = receive(host, 4)
+            answer = size + receive(host, struct.unpack("!I", size)[0])
+        answer = credssp.tlv(0x30, credssp.tlv(0xA0, credssp.tlv(4, answer)))
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/kerberos\r\nContent-Length: %d\r\n\r\n"
+                           % len(answer) + answer)
+
+    def log_on(self, connection, request):
         """NTLM over HTTP; method and headers of the request that is authorized, None for both if it is not."""
         nonce = os.urandom(8)
         while True:
-            request = read_head(connection)
             headers = {name.lower(): value for name, value in re.findall(r"(?m)^([^:\r\n]+): ([^\r\n]*)", request.decode())}
             scheme, _, token = headers.get("authorization", "").partition(" ")
             message = base64.b64decode(token)
@@ -133,6 +155,7 @@ class Gateway(Responder):
                 offer += " " + base64.b64encode(credssp.challenge(nonce, "RDGW")).decode()
             connection.sendall(("HTTP/1.1 401 Unauthorized\r\nContent-Type: text/plain\r\nServer: Microsoft-HTTPAPI/2.0\r\n"
                                 "WWW-Authenticate: %s\r\nContent-Length: 0\r\n\r\n" % offer).encode())
+            request = read_head(connection)
 
     def tunnel(self, channel):
         """Answer gateway packets until the end; relay data once the channel is made."""

@@ -6,6 +6,7 @@ import time
 
 import tlspeer
 from authority import Authority
+from kerberos import ProxyClient, Realm
 from scene import scene
 from software import PASSWORD, SERVER_NAME, USER, close_windows, finished, freerdp, network, nginx, xrdp
 from tlspeer import server_context
@@ -14,9 +15,9 @@ from tsgateway import AUTHORIZATION, CHANNEL, HANDSHAKE, TUNNEL, Gateway
 NAME = "rdgw.corp.lab"
 
 
-def gateway_network(lab, name=NAME, record=("client",)):
+def gateway_network(lab, name=NAME, record=("client",), more=()):
     """The ordinary network with a gateway and a host behind it; the client knows the gateway's name."""
-    network(lab, keys=True, record=record, servers=("gateway", "server"))
+    network(lab, keys=True, record=record, servers=("gateway", "server", *more))
     folder = "/etc/netns/" + lab.client.ns
     os.makedirs(folder, exist_ok=True)
     with open(folder + "/hosts", "w") as out:
@@ -181,3 +182,42 @@ def gateway_certificate_untrusted(lab):
 def gateway_session_at_gateway(lab):
     direct(lab, record=("gateway",))
     through(lab)
+
+
+@scene("gateway-rpc-503", "RPC over HTTP (the legacy transport) is answered 503 by nginx")
+def gateway_rpc_503(lab):
+    nginx(lab, 443, "return 503;", gateway_network(lab), "TLSv1.2", node="gateway")
+    connect(lab, "/gt:rpc")
+
+
+def by_kdc_proxy(lab, user_is_locked=False, published=True):
+    """A realm whose KDC the client reaches through the gateway's /KdcProxy only, and the gateway with a host."""
+    certificate = gateway_network(lab, more=("kdc",))
+    xrdp(lab, Authority(lab, "Second Root CA").host(SERVER_NAME))
+    realm = Realm(lab, tcp=True, passwords=((USER, PASSWORD),), locked=(USER,) if user_is_locked else (),
+                  proxy="%s:8088" % lab.client.v4)
+    gateway = lab.net["gateway"].v4
+    Gateway(lab, server_context(certificate, "1.2"), target=(lab.server.v4, 3389),
+            kdc=lab.net["kdc"].v4 if published else None)
+    ProxyClient(lab, gateway, NAME)
+    return realm
+
+
+@scene("kdc-proxy-session", "A ticket through the gateway's KDC proxy, then a session through the gateway")
+def kdc_proxy_session(lab):
+    if not by_kdc_proxy(lab).kinit(USER, PASSWORD):
+        raise RuntimeError("no ticket through the proxy")
+    through(lab)
+
+
+@scene("kdc-proxy-unavailable", "The KDC proxy answers 503, the client falls back to NTLM and gets its session")
+def kdc_proxy_unavailable(lab):
+    by_kdc_proxy(lab, published=False).kinit(USER, PASSWORD)
+    through(lab)
+
+
+@scene("kdc-proxy-client-revoked", "CLIENT_REVOKED through the KDC proxy, then the gateway refuses the logon by NTLM: 401")
+def kdc_proxy_client_revoked(lab):
+    if by_kdc_proxy(lab, user_is_locked=True).kinit(USER, PASSWORD):
+        raise RuntimeError("the account is not locked")
+    connect(lab, password="Winter-2025")
