@@ -61,3 +61,8 @@ fuzz: setup
 	cd tests && for target in $(FUZZ_TARGETS); do \
 		$(CARGO) fuzz run --fuzz-dir fuzz -s none $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -max_len=65536 || exit 1; \
 	done
+
+# The forensics of resets against simulated connections of known origin; the figures are in docs/calibration.md.
+.PHONY: calibrate
+calibrate: setup
+	$(CARGO) bench --profile dev --bench calibrate
