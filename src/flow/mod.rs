@@ -19,7 +19,7 @@ pub use side::{PerSide, Side};
 pub use stream::Listener;
 pub use table::{Slot, Table};
 pub use tcp::{Connection, Half, Handshake, IcmpSeen, Opening, Reset};
-pub use udp::{Conversation, UdpHalf};
+pub use udp::{Alone, Conversation, UdpHalf};
 
 /// Every bound on memory. Whatever a bound costs is counted and printed.
 #[derive(Clone, Copy, Debug)]

@@ -13,6 +13,7 @@ mod stream;
 pub mod tcp;
 mod tls;
 mod tunnel;
+pub mod udp;
 
 pub use inbox::Stamp;
 pub use keys::Keys;
@@ -21,3 +22,4 @@ pub use phase::{Phase, Role, Transport, Vantage};
 pub use progress::{Milestone, Progress};
 pub use recorder::Recorder;
 pub use tcp::{Transcript, Window};
+pub use udp::{UdpProgress, UdpRecorder, UdpTranscript};

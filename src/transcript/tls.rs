@@ -3,7 +3,7 @@
 use crate::flow::{PerSide, Side};
 use crate::protocol::tls::alert::{Alert, SealedAlert, sealed_alert};
 use crate::protocol::tls::certificate::Certificate;
-use crate::protocol::tls::handshake::{Handshake, HandshakeBuffer, HandshakeType};
+use crate::protocol::tls::handshake::{Handshake, HandshakeBuffer, HandshakeType, RawHandshake};
 use crate::protocol::tls::record::{ContentType, RecordHeader, Version};
 use crate::protocol::tls::size;
 use crate::protocol::tls::suite::CipherSuite;
@@ -63,28 +63,7 @@ impl Tls {
         let mut said = Vec::new();
         for raw in self.buffers[side].push(fragment) {
             let began = self.begun[side].replace(first).unwrap_or(first);
-            let what = match Handshake::parse(&raw, self.agreed.version) {
-                Ok(Handshake::ClientHello(hello)) => What::ClientHello(hello),
-                Ok(Handshake::ServerHello(hello)) => {
-                    if !hello.hello_retry_request {
-                        self.agreed = Agreed {
-                            version: Some(hello.version()),
-                            suite: Some(hello.cipher_suite),
-                            encrypt_then_mac: hello.encrypt_then_mac,
-                        };
-                    }
-                    What::ServerHello(hello)
-                }
-                Ok(Handshake::Certificate(chain)) => What::Certificates(
-                    chain
-                        .iter()
-                        .take(CHAIN)
-                        .filter_map(|der| Certificate::parse(der).ok())
-                        .collect(),
-                ),
-                Ok(_) => What::Handshake(raw.kind),
-                Err(flaw) => What::Malformed("TLS handshake", flaw),
-            };
+            let what = self.message(&raw);
             said.push((began, what));
         }
         said
@@ -105,6 +84,32 @@ impl Tls {
     /// Whether the handshake is over: both sides have sent Finished.
     pub(super) fn is_over(&self) -> bool {
         self.finished.client && self.finished.server
+    }
+
+    /// Reads one handshake message in clear.
+    pub(super) fn message(&mut self, raw: &RawHandshake) -> What {
+        match Handshake::parse(raw, self.agreed.version) {
+            Ok(Handshake::ClientHello(hello)) => What::ClientHello(hello),
+            Ok(Handshake::ServerHello(hello)) => {
+                if !hello.hello_retry_request {
+                    self.agreed = Agreed {
+                        version: Some(hello.version()),
+                        suite: Some(hello.cipher_suite),
+                        encrypt_then_mac: hello.encrypt_then_mac,
+                    };
+                }
+                What::ServerHello(hello)
+            }
+            Ok(Handshake::Certificate(chain)) => What::Certificates(
+                chain
+                    .iter()
+                    .take(CHAIN)
+                    .filter_map(|der| Certificate::parse(der).ok())
+                    .collect(),
+            ),
+            Ok(_) => What::Handshake(raw.kind),
+            Err(flaw) => What::Malformed("TLS handshake", flaw),
+        }
     }
 
     /// Tells what a sealed record is taken for; its content is not looked at.

@@ -1,0 +1,1 @@
+//! Tests of the recorder: whole conversations made by hand, and bytes at random.
