@@ -1,13 +1,14 @@
 //! Transcripts in, attempts out: what belongs to one user action.
 
 pub mod lookups;
+pub mod udp;
 
 use std::net::IpAddr;
 
 use crate::capture::{Span, Timestamp};
 use crate::flow::Opening;
 use crate::protocol::x224::Answer;
-use crate::transcript::{Phase, Progress, Role, Transcript};
+use crate::transcript::{Phase, Progress, Role, Transcript, UdpProgress, UdpTranscript};
 
 /// A retry by the client itself follows the end of the connection before it within this time. mstsc needs 3 ms to 1.1 s for its
 /// fallbacks, and Windows 0.5 s to repeat a refused SYN; a person needs longer.
@@ -24,22 +25,28 @@ pub struct Attempt {
     pub client: IpAddr,
     /// Its TCP connections, by time.
     pub connections: Vec<(Transcript, Progress)>,
+    /// Its UDP conversations, by time.
+    pub udp: Vec<(UdpTranscript, UdpProgress)>,
 }
 
 impl Attempt {
     /// The time of its first packet.
     pub fn started(&self) -> Timestamp {
-        self.connections.iter().map(|(t, _)| t.started()).min().unwrap_or_default()
+        let udp = self.udp.iter().map(|(t, _)| t.started());
+        let tcp = self.connections.iter().map(|(t, _)| t.started());
+        tcp.chain(udp).min().unwrap_or_default()
     }
 
     /// The time of its last packet.
     pub fn ended(&self) -> Timestamp {
-        self.connections.iter().map(|(t, _)| t.ended()).max().unwrap_or_default()
+        let udp = self.udp.iter().map(|(t, _)| t.ended());
+        self.connections.iter().map(|(t, _)| t.ended()).chain(udp).max().unwrap_or_default()
     }
 
     /// The servers that it tried.
     pub fn servers(&self) -> Vec<IpAddr> {
-        let mut servers: Vec<IpAddr> = self.connections.iter().map(|(t, _)| t.server.ip()).collect();
+        let udp = self.udp.iter().map(|(t, _)| t.server.ip());
+        let mut servers: Vec<IpAddr> = self.connections.iter().map(|(t, _)| t.server.ip()).chain(udp).collect();
         servers.sort_unstable();
         servers.dedup();
         servers
@@ -88,6 +95,8 @@ fn may_be_asking(t: &Transcript, progress: &Progress) -> bool {
 #[derive(Debug, Default)]
 pub struct Gatherer {
     open: Vec<Attempt>,
+    /// Conversations whose attempt is not known yet.
+    udp: Vec<(UdpTranscript, UdpProgress)>,
     next: u32,
 }
 
@@ -107,26 +116,32 @@ impl Gatherer {
             id: self.next,
             client: t.client.ip(),
             connections: vec![(t, progress)],
+            udp: Vec::new(),
         });
     }
 
     /// The attempts to which nothing can be added any more at `now`, given the starts of connections that are still followed.
     pub fn settled(&mut self, now: Timestamp, still_followed: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
-        let (ripe, open) = self
+        self.attach();
+        let (mut ripe, open): (Vec<Attempt>, Vec<Attempt>) = self
             .open
             .drain(..)
             .partition(|attempt| attempt.open_until() < now && !still_followed(attempt));
         self.open = open;
+        ripe.extend(self.alone(now, |attempt| !still_followed(attempt)));
         ripe
     }
 
     /// Whether no attempt is waiting.
     pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
+        self.open.is_empty() && self.udp.is_empty()
     }
 
     /// All attempts, at the end.
     pub fn finish(&mut self) -> Vec<Attempt> {
-        std::mem::take(&mut self.open)
+        self.attach();
+        let mut all = std::mem::take(&mut self.open);
+        all.extend(self.alone(Timestamp(i64::MAX), |_| true));
+        all
     }
 }

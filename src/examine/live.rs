@@ -117,6 +117,7 @@ impl Examiner {
                 self.seal(slot);
             }
         }
+        self.sweep_udp(now);
         self.ripen(now);
         self.settle_lookups(now);
         self.keep_flat(now);
@@ -140,6 +141,8 @@ impl Examiner {
         self.state.services = old.services;
         self.state.gateways = old.gateways;
         self.state.ports = old.ports;
+        self.state.udp_ports = old.udp_ports;
+        self.state.strays = old.strays;
         if let Some(door) = &mut self.door {
             door.lookups.clear();
             door.failures.clear();
@@ -305,6 +308,11 @@ impl Examiner {
         for live in flows.slots().into_iter().filter_map(|slot| flows.get(slot)) {
             let one = (live.server.ip(), live.tcp.first().at);
             followed.entry(live.client.ip()).or_default().push(one);
+        }
+        let conversations = &self.state.conversations;
+        for live in conversations.slots().into_iter().filter_map(|slot| conversations.get(slot)) {
+            let (client, one) = live.place();
+            followed.entry(client).or_default().push(one);
         }
         let joins = |attempt: &Attempt| {
             followed.get(&attempt.client).is_some_and(|others| {

@@ -8,8 +8,10 @@ mod names;
 mod overall;
 mod quality;
 mod series;
+mod strays;
 mod tcp;
 mod times;
+mod udp;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -89,6 +91,9 @@ struct State {
     rdp_names: RdpNames,
     context: Context,
     quality: quality::Quality,
+    conversations: Table<Box<udp::LiveUdp>>,
+    udp_ports: PortSet,
+    strays: strays::Strays,
     evicted: u64,
 }
 
@@ -98,6 +103,10 @@ impl State {
         let mut ports = PortSet::default();
         for port in RDP_PORTS.iter().chain(&options.ports) {
             ports.add(*port);
+        }
+        let mut udp_ports = PortSet::default();
+        for port in udp::PORTS.iter().chain(&options.ports).chain(&strays::PORTS) {
+            udp_ports.add(*port);
         }
         State {
             source,
@@ -115,6 +124,9 @@ impl State {
             rdp_names: RdpNames::default(),
             context: Context::default(),
             quality: quality::Quality::default(),
+            conversations: Table::default(),
+            udp_ports,
+            strays: strays::Strays::default(),
             evicted: 0,
         }
     }
@@ -153,6 +165,7 @@ impl Examiner {
                     );
                     self.dns_datagram((frame.no, frame.at), from, to, payload);
                 }
+                self.udp_peeked(frame, &peek);
             }
             None => self.push_slowly(frame),
         }
@@ -189,6 +202,7 @@ impl Examiner {
                     let to = SocketAddr::new(packet.ip.dst, datagram.dst_port);
                     self.dns_datagram((packet.no, packet.at), from, to, datagram.payload);
                 }
+                self.udp_decoded(packet, datagram);
             }
             Body::Fragment(_) | Body::Other(_) => {}
         }
@@ -213,6 +227,7 @@ impl Examiner {
                 self.state.evicted, self.options.limits.connections
             ));
         }
+        self.notes.extend(self.state.strays.notes(self.state.source));
         let fragments = self.state.fragments.stats();
         self.quality
             .extend(self.state.quality.notes(self.state.source, &summary, fragments));

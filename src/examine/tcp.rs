@@ -6,7 +6,7 @@ use crate::capture::{Frame, Span, Timestamp};
 use crate::examine::Examiner;
 use crate::examine::gateway::{self, Hello, Reason};
 use crate::examine::names::DNS;
-use crate::flow::key::TCP;
+use crate::flow::key::{TCP, UDP};
 use crate::flow::{Connection, FlowKey, Opening, Seen, Side, Slot, Stranger, Stub};
 use crate::packet::fast::{self, Peek};
 use crate::packet::{Body, IcmpMessage, Packet, Segment, TcpFlags, checksum};
@@ -416,6 +416,10 @@ impl Examiner {
             }
             return;
         };
+        if quoted.protocol == UDP {
+            self.udp_icmp(packet, message);
+            return;
+        }
         let key = FlowKey::new(quoted.src, quoted.dst, quoted.protocol);
         if let Some(slot) = self.state.flows.find(&key)
             && let Some(live) = self.state.flows.get_mut(slot)
@@ -445,6 +449,7 @@ impl Examiner {
                 self.seal(slot);
             }
         }
+        self.sweep_udp(now);
         self.ripen(now);
     }
 
@@ -468,6 +473,7 @@ impl Examiner {
     }
 
     pub(super) fn seal_everything(&mut self) {
+        self.seal_all_udp();
         let mut slots: Vec<(u32, Slot)> = self
             .state
             .flows

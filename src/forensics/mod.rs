@@ -5,6 +5,7 @@ pub mod loss;
 pub mod pmtu;
 pub mod reset;
 pub mod timers;
+pub mod udp_timers;
 pub mod vantage;
 
 pub use reset::{Attribution, Elsewhere, Maker, attribute};

@@ -1,0 +1,55 @@
+//! What to do about UDP: which rule to open where, and the setting that proves it.
+
+use crate::diagnosis::udp_case::UdpCase;
+use crate::diagnosis::verdict::Verdict;
+
+/// The way: firewalls, NAT and the host's own rules.
+pub(super) fn open_the_way(case: &UdpCase<'_>, verdict: Verdict) -> Verdict {
+    let (client, server, host) = (case.t.client.ip(), case.t.server, case.server_host());
+    let port = server.port();
+    let verdict = verdict.remedy(format!(
+        "ask the firewall team to allow UDP {port} from {client} to {} and its answers back, as well as TCP: they are two rules",
+        server.ip()
+    ));
+    let verdict = if case.is_gateway() {
+        verdict.remedy(format!(
+            "on the gateway {host}: is UDP switched on (RD Gateway Manager, Properties, Transport Settings), is UDP {port} open in its \
+             firewall, and does a load balancer send it to the same gateway as TCP 443?"
+        ))
+    } else {
+        verdict.remedy(format!(
+            "on {host}: `Get-NetFirewallRule -Name 'RemoteDesktop-UserMode-In-UDP'` must be enabled for this profile, and the policy \
+             \"Select RDP transport protocols\" must not be \"Use only TCP\""
+        ))
+    };
+    prove(verdict)
+}
+
+/// Devices that look into UDP.
+pub(super) fn bypass(case: &UdpCase<'_>, verdict: Verdict) -> Verdict {
+    let port = case.t.server.port();
+    verdict.remedy(format!(
+        "exempt UDP {port} to {} from inspection, policing and VPN tunnels that cannot carry it whole",
+        case.server_host()
+    ))
+}
+
+/// Datagrams above the path's limit.
+pub(super) fn size(case: &UdpCase<'_>, verdict: Verdict, largest: u32) -> Verdict {
+    let verdict = verdict.remedy(format!(
+        "find the tunnel or link with the smaller MTU between {} and {}: `ping -f -l {largest} {}` from the client; raise its MTU, or let \
+         it fragment or answer with ICMP",
+        case.t.client.ip(),
+        case.t.server.ip(),
+        case.server_host()
+    ));
+    prove(verdict)
+}
+
+/// The setting that forces TCP: a test, since it takes the better transport away for good.
+pub(super) fn prove(verdict: Verdict) -> Verdict {
+    verdict.test(
+        "on the client, as a test: `reg add \"HKLM\\SOFTWARE\\Policies\\Microsoft\\Windows NT\\Terminal Services\\Client\" /v fClientDisableUDP \
+         /t REG_DWORD /d 1 /f` forces TCP. If the delay or the freezing is gone, UDP is proven; delete the value afterwards",
+    )
+}

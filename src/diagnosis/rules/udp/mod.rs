@@ -1,0 +1,38 @@
+//! The rules for UDP conversations, in the order in which they are asked.
+//!
+//! UDP is optional: a client that gets no answer stays on TCP. So no finding here speaks about the session itself, and each says what
+//! the TCP connection beside it did.
+
+mod advice;
+mod blocked;
+mod dropped;
+mod handshake;
+mod ordinary;
+mod rejected;
+
+use crate::diagnosis::case::Finding;
+use crate::diagnosis::udp_case::UdpCase;
+
+/// A rule.
+pub type UdpJudge = fn(&UdpCase<'_>) -> Option<Finding>;
+
+/// The rules: what was said, then what never came, then what stopped.
+pub const UDP_RULES: &[(&str, UdpJudge)] = &[
+    ("an ICMP error that refuses", rejected::judge),
+    ("an alert", handshake::alert),
+    ("no answer at all", blocked::judge),
+    ("only large datagrams vanish", dropped::by_size),
+    ("an end that follows the session's", ordinary::ended),
+    ("a direction that stopped", dropped::judge),
+    ("a handshake that stands still", handshake::stuck),
+    ("an ordinary conversation", ordinary::judge),
+];
+
+/// The finding of the first rule that finds something. The last resort says that the capture is not enough.
+pub fn first(case: &UdpCase<'_>) -> Finding {
+    UDP_RULES
+        .iter()
+        .find_map(|(_, judge)| judge(case))
+        .unwrap_or_else(|| ordinary::incomplete(case))
+        .fact("udp_protocol", case.protocol())
+}

@@ -1,0 +1,206 @@
+//! Everything that a rule may ask about one UDP conversation in the light of its attempt.
+
+use crate::attempt::Attempt;
+use crate::capture::{FrameNo, Span, Timestamp};
+use crate::diagnosis::case::{Context, human};
+use crate::diagnosis::close::Close;
+use crate::diagnosis::verdict::{EndedBy, Evidence, Leans, Mechanism, Verdict};
+use crate::flow::{Seen, Side};
+use crate::transcript::{Moment, Phase, Role, UdpProgress, UdpTranscript};
+
+/// One UDP conversation in the light of its attempt.
+#[derive(Debug)]
+pub struct UdpCase<'a> {
+    /// What is known around it.
+    pub context: &'a Context,
+    /// The attempt.
+    pub attempt: &'a Attempt,
+    /// The conversation.
+    pub t: &'a UdpTranscript,
+    /// How far it came.
+    pub progress: &'a UdpProgress,
+}
+
+/// A side that went on alone.
+#[derive(Clone, Copy, Debug)]
+pub struct UdpSilence {
+    /// Who was not answered any more.
+    pub waiting: Side,
+    /// Its first datagram without an answer.
+    pub first: Seen,
+    /// Its last one.
+    pub last: Seen,
+    /// How many there were.
+    pub count: u64,
+    /// The last datagram of the other side.
+    pub last_of_other: Seen,
+    /// How long neither had said anything before.
+    pub idle: Option<Span>,
+    /// The longest payload without an answer, in bytes.
+    pub largest: u32,
+}
+
+/// How the TCP connection beside a conversation did, which the user works with.
+#[derive(Clone, Debug)]
+pub struct Beside {
+    /// In words, for the summary; begins with a lower-case letter.
+    pub words: String,
+    /// A frame of it.
+    pub evidence: Evidence,
+    /// Whether it carried the session.
+    pub works: bool,
+    /// When it closed, who closed it and how.
+    pub closed: Option<(Timestamp, EndedBy, Mechanism)>,
+}
+
+/// A close of TCP this long after the last datagram is still the reason why nothing follows it.
+const AFTER: Span = Span::secs(10);
+/// A silence that begins this long before the close of TCP has another reason.
+const BEFORE: Span = Span::secs(2);
+
+impl UdpCase<'_> {
+    /// A piece of evidence for the verdict.
+    pub fn shows(&self, frame: FrameNo, at: Timestamp, text: impl Into<String>) -> Evidence {
+        Evidence {
+            source: self.t.source,
+            frame,
+            at,
+            leans: Leans::For,
+            text: text.into(),
+        }
+    }
+
+    /// Evidence from a datagram.
+    pub fn packet(&self, seen: &Seen, text: impl Into<String>) -> Evidence {
+        self.shows(seen.no, seen.at, text)
+    }
+
+    /// Evidence from a message.
+    pub fn moment(&self, moment: &Moment, text: impl Into<String>) -> Evidence {
+        self.shows(moment.frames.last, moment.at, text)
+    }
+
+    /// The phase that the conversation did not complete.
+    pub fn phase(&self) -> Phase {
+        self.progress.phase
+    }
+
+    /// The server's name if one is known, else its address: what goes into commands.
+    pub fn server_host(&self) -> String {
+        let address = self.t.server.ip();
+        let tcp = self.attempt.connections.iter().map(|(tcp, _)| tcp);
+        let from_tcp = tcp.filter(|tcp| tcp.server.ip() == address).find_map(|tcp| tcp.sni());
+        let name = self.t.sni().or(from_tcp).map(str::to_owned);
+        name.or_else(|| self.context.names.get(&address).cloned())
+            .unwrap_or_else(|| address.to_string())
+    }
+
+    /// The server as a person would name it, with its UDP port.
+    pub fn server_label(&self) -> String {
+        let (host, port) = (self.server_host(), self.t.server.port());
+        if host == self.t.server.ip().to_string() {
+            format!("UDP {port} on {host}")
+        } else {
+            format!("UDP {port} on {host} ({})", self.t.server.ip())
+        }
+    }
+
+    /// Whether this is the side channel of an RD Gateway.
+    pub fn is_gateway(&self) -> bool {
+        self.t.role == Role::GatewayUdp
+    }
+
+    /// What the conversation speaks.
+    pub fn protocol(&self) -> &'static str {
+        if self.t.is_rdp_udp() { "RDP-UDP" } else { "DTLS" }
+    }
+
+    /// The TCP connection that ran beside the conversation.
+    pub fn beside(&self) -> Option<Beside> {
+        let (tcp, progress) = self.attempt.beside(self.t)?;
+        let works = progress.phase == Phase::Session;
+        let close = Close::of(tcp);
+        let after = tcp.ended().since(self.t.started());
+        let words = match (works, after.0 > 0) {
+            (true, true) => "the session itself runs over TCP meanwhile".to_owned(),
+            (true, false) => "the session over TCP had come up".to_owned(),
+            (false, _) => format!("the TCP connection beside it does not get beyond its phase {}", progress.phase),
+        };
+        let last = tcp.tcp.last();
+        let entered = progress.done.last().filter(|_| works);
+        let evidence = match entered {
+            Some(done) => self.shows(
+                done.frame,
+                done.done,
+                format!("TCP to {} is ready for the session; it is used for {}", tcp.server, human(tcp.ended().since(done.done))),
+            ),
+            None => self.shows(last.no, last.at, format!("the last packet of TCP to {}, phase {}", tcp.server, progress.phase)),
+        };
+        let closed = match close {
+            Close::Fin { .. } | Close::Reset { .. } => close.at(tcp).map(|at| (at, close.ended_by(), close.mechanism())),
+            Close::Silence(_) | Close::Open => None,
+        };
+        Some(Beside {
+            words,
+            evidence,
+            works,
+            closed,
+        })
+    }
+
+    /// Whether what happened at `at` only follows the end of the session: TCP was closed, or a side had said goodbye.
+    pub fn is_aftermath(&self, at: Timestamp) -> bool {
+        let said = self.t.heard.fin.map(|fin| fin.at);
+        let goodbye = self.t.goodbye().filter(|_| self.phase() == Phase::Session).map(|moment| moment.at);
+        let tcp = self.beside().and_then(|beside| beside.closed).map(|(closed, ..)| closed);
+        said.into_iter().chain(goodbye).chain(tcp).any(|end| at.plus(BEFORE) >= end)
+    }
+
+    /// When and by whom the session was ended in an ordinary way.
+    pub fn ordinary_end(&self) -> Option<(Timestamp, EndedBy, Mechanism)> {
+        use crate::diagnosis::close::side_ended;
+        if let Some(fin) = &self.t.heard.fin {
+            return Some((fin.at, side_ended(fin.side), Mechanism::Fin));
+        }
+        if let Some(moment) = self.t.goodbye() {
+            return Some((moment.at, side_ended(moment.side), Mechanism::TlsAlert));
+        }
+        let closed = self.beside()?.closed?;
+        (self.t.ended() <= closed.0.plus(AFTER)).then_some(closed)
+    }
+
+    /// The side that was left alone, if the conversation ends so.
+    pub fn silence(&self) -> Option<UdpSilence> {
+        Side::BOTH.into_iter().find_map(|waiting| {
+            let half = &self.t.udp.half[waiting];
+            let alone = half.alone?;
+            let last_of_other = self.t.udp.half[waiting.other()].last?;
+            let (first, count) = alone.unanswered();
+            Some(UdpSilence {
+                waiting,
+                first,
+                last: alone.last,
+                count,
+                last_of_other,
+                idle: alone.idle_before(),
+                largest: alone.largest,
+            })
+        })
+    }
+
+    /// Adds to a verdict what the TCP connection beside it shows.
+    pub fn with_story(&self, verdict: Verdict) -> Verdict {
+        match self.beside() {
+            Some(beside) => verdict.because([beside.evidence]),
+            None => verdict,
+        }
+    }
+
+    /// A summary, with the TCP connection's part of the story behind it.
+    pub fn summary(&self, what: String) -> String {
+        match self.beside() {
+            Some(beside) => format!("{what}; {}", beside.words),
+            None => what,
+        }
+    }
+}
