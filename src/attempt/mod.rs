@@ -40,7 +40,12 @@ impl Attempt {
     /// The time of its last packet.
     pub fn ended(&self) -> Timestamp {
         let udp = self.udp.iter().map(|(t, _)| t.ended());
-        self.connections.iter().map(|(t, _)| t.ended()).chain(udp).max().unwrap_or_default()
+        self.connections
+            .iter()
+            .map(|(t, _)| t.ended())
+            .chain(udp)
+            .max()
+            .unwrap_or_default()
     }
 
     /// The servers that it tried.

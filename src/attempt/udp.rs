@@ -34,7 +34,11 @@ impl Attempt {
 
     /// The TCP connection that ran beside a conversation: to the same host, under way when it began, and the one that came furthest.
     pub fn beside(&self, t: &UdpTranscript) -> Option<&(Transcript, Progress)> {
-        let role = if t.role == Role::GatewayUdp { Role::Gateway } else { Role::Rdp };
+        let role = if t.role == Role::GatewayUdp {
+            Role::Gateway
+        } else {
+            Role::Rdp
+        };
         self.connections
             .iter()
             .filter(|(tcp, _)| tcp.started() <= t.started().plus(EARLY) && tcp.ended().plus(LATE) >= t.started())

@@ -7,11 +7,13 @@ pub mod case;
 pub mod causes;
 pub mod close;
 pub mod rules;
+pub mod udp_case;
 pub mod verdict;
 
 pub use case::{Case, Context, Finding, HostBook};
 pub use causes::CAUSES;
 pub use close::Close;
+pub use udp_case::UdpCase;
 pub use verdict::{Act, Alternative, Cause, Confidence, EndedBy, Evidence, Family, Leans, Mechanism, Remedy, Verdict};
 
 use crate::attempt::Attempt;
@@ -21,7 +23,9 @@ use crate::attempt::Attempt;
 pub struct Judgement {
     /// The findings, in the order of the attempt's connections.
     pub findings: Vec<Finding>,
-    /// The connection whose verdict the attempt takes.
+    /// The findings of its UDP conversations, in their order.
+    pub udp: Vec<Finding>,
+    /// The connection whose verdict the attempt takes; UDP conversations count behind the connections.
     pub decisive: usize,
 }
 
@@ -40,8 +44,14 @@ pub fn judge(attempt: &Attempt, context: &Context) -> Judgement {
             })
         })
         .collect();
-    let decisive = decisive(attempt, &findings);
-    Judgement { findings, decisive }
+    let udp = rules::udp::judge_all(attempt, context);
+    // TCP decides wherever there is any: a client without UDP goes on working.
+    let decisive = if findings.is_empty() {
+        rules::udp::decisive(&udp)
+    } else {
+        decisive(attempt, &findings)
+    };
+    Judgement { findings, udp, decisive }
 }
 
 /// A connection that succeeded decides over those before it. Otherwise it is the failure that came furthest: a server that refused

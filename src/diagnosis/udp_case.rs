@@ -124,7 +124,10 @@ impl UdpCase<'_> {
         let words = match (works, after.0 > 0) {
             (true, true) => "the session itself runs over TCP meanwhile".to_owned(),
             (true, false) => "the session over TCP had come up".to_owned(),
-            (false, _) => format!("the TCP connection beside it does not get beyond its phase {}", progress.phase),
+            (false, _) => format!(
+                "the TCP connection beside it does not get beyond its phase {}",
+                progress.phase
+            ),
         };
         let last = tcp.tcp.last();
         let entered = progress.done.last().filter(|_| works);
@@ -132,9 +135,17 @@ impl UdpCase<'_> {
             Some(done) => self.shows(
                 done.frame,
                 done.done,
-                format!("TCP to {} is ready for the session; it is used for {}", tcp.server, human(tcp.ended().since(done.done))),
+                format!(
+                    "TCP to {} is ready for the session; it is used for {}",
+                    tcp.server,
+                    human(tcp.ended().since(done.done))
+                ),
             ),
-            None => self.shows(last.no, last.at, format!("the last packet of TCP to {}, phase {}", tcp.server, progress.phase)),
+            None => self.shows(
+                last.no,
+                last.at,
+                format!("the last packet of TCP to {}, phase {}", tcp.server, progress.phase),
+            ),
         };
         let closed = match close {
             Close::Fin { .. } | Close::Reset { .. } => close.at(tcp).map(|at| (at, close.ended_by(), close.mechanism())),
@@ -151,7 +162,11 @@ impl UdpCase<'_> {
     /// Whether what happened at `at` only follows the end of the session: TCP was closed, or a side had said goodbye.
     pub fn is_aftermath(&self, at: Timestamp) -> bool {
         let said = self.t.heard.fin.map(|fin| fin.at);
-        let goodbye = self.t.goodbye().filter(|_| self.phase() == Phase::Session).map(|moment| moment.at);
+        let goodbye = self
+            .t
+            .goodbye()
+            .filter(|_| self.phase() == Phase::Session)
+            .map(|moment| moment.at);
         let tcp = self.beside().and_then(|beside| beside.closed).map(|(closed, ..)| closed);
         said.into_iter().chain(goodbye).chain(tcp).any(|end| at.plus(BEFORE) >= end)
     }

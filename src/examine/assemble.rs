@@ -8,6 +8,7 @@ use crate::capture::{FrameNo, Span};
 use crate::diagnosis::rules::dns::rcode;
 use crate::diagnosis::{Context, EndedBy, Finding, Judgement, Mechanism};
 use crate::examine::series;
+use crate::examine::assemble_udp;
 use crate::examine::times::{self, quantiles};
 use crate::flow::Side;
 use crate::forensics::View;
@@ -38,20 +39,26 @@ impl Row {
 
 /// Assembles the rows of one attempt.
 pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context) -> Row {
-    let Judgement { findings, decisive } = judgement;
-    let verdict = findings.get(decisive).map(|finding| finding.verdict.clone());
+    let Judgement { findings, udp, decisive } = judgement;
+    let side_findings = if findings.is_empty() {
+        Vec::new()
+    } else {
+        side_findings(attempt, &udp)
+    };
+    let conversations = assemble_udp::connections(attempt, udp, context);
     let connections: Vec<model::Connection> = attempt
         .connections
         .iter()
         .zip(findings)
         .map(|((t, progress), finding)| connection(t, progress, finding, context))
+        .chain(conversations)
         .collect();
     let first = connections.get(decisive).or(connections.first());
     let server = first.map_or(String::new(), |c| {
         c.server
             .map_or_else(|| c.server_name.clone().unwrap_or_default(), |server| server.ip().to_string())
     });
-    let verdict = verdict.or_else(|| first.map(|c| c.verdict.clone()));
+    let verdict = first.map(|c| c.verdict.clone());
     Row {
         attempt: model::Attempt {
             id: attempt.id,
@@ -62,11 +69,26 @@ pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context) ->
             connections: Vec::new(),
             decisive: 0,
             verdict: verdict.unwrap_or_else(|| unreachable_verdict(attempt)),
-            side_findings: Vec::new(),
+            side_findings,
         },
         connections,
         decisive,
     }
+}
+
+/// What failed beside the connections that the attempt is judged by.
+fn side_findings(attempt: &Attempt, udp: &[Finding]) -> Vec<model::Note> {
+    attempt
+        .udp
+        .iter()
+        .zip(udp)
+        .filter(|(_, finding)| !finding.verdict.healthy())
+        .map(|((t, _), finding)| model::Note {
+            source: t.source,
+            frames: finding.verdict.evidence.iter().map(|evidence| evidence.frame).collect(),
+            text: finding.verdict.summary.clone(),
+        })
+        .collect()
 }
 
 /// An attempt has at least one connection; this keeps the type honest without a panic.

@@ -1,6 +1,7 @@
 //! The only file that sees every stage: frames in, a report out. Reads no clock and opens no file.
 
 mod assemble;
+mod assemble_udp;
 mod filter;
 mod gateway;
 mod live;

@@ -4,6 +4,7 @@ use crate::capture::Span;
 use crate::diagnosis::causes;
 use crate::examine::Options;
 use crate::report::model::{Attempt, Connection, Overall};
+use crate::transcript::Transport;
 
 /// A failed attempt is history where the same client reached the same server within this time after it: the user got in.
 const RECOVERED: Span = Span::secs(60);
@@ -61,6 +62,18 @@ pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], nothing: 
             },
         };
     };
+    // Where nothing failed that the user works with, a failed UDP channel is the news.
+    let quiet = best.verdict.healthy() || best.verdict.cause.slug == "capture_incomplete";
+    if let Some(side) = side_channel(connections, best.id).filter(|_| quiet) {
+        return Overall {
+            cause: side.verdict.cause,
+            healthy: false,
+            confidence: Some(side.verdict.confidence),
+            attempt: Some(side.attempt),
+            connection: Some(side.id),
+            summary: side.verdict.summary.clone(),
+        };
+    }
     let decisive = connections.iter().find(|connection| connection.id == best.decisive);
     Overall {
         cause: best.verdict.cause,
@@ -80,4 +93,22 @@ fn recovered(failed: &Attempt, attempts: &[Attempt]) -> bool {
             && later.started >= failed.ended
             && later.started.since(failed.ended) <= RECOVERED
     })
+}
+
+/// The failed UDP conversation that is told: one of this attempt before others, of equals the first. One that a later conversation
+/// replaced with success is history.
+fn side_channel(connections: &[Connection], attempt: u32) -> Option<&Connection> {
+    let replaced = |failed: &Connection| {
+        connections.iter().any(|later| {
+            later.transport == Transport::Udp
+                && later.verdict.healthy()
+                && (later.attempt, later.role, later.server) == (failed.attempt, failed.role, failed.server)
+                && later.started >= failed.started.plus(failed.duration)
+        })
+    };
+    connections
+        .iter()
+        .filter(|one| one.transport == Transport::Udp && !one.verdict.healthy() && one.verdict.cause.slug != "capture_incomplete")
+        .filter(|one| !replaced(one))
+        .max_by_key(|one| (one.attempt == attempt, one.verdict.confidence, std::cmp::Reverse(one.id)))
 }

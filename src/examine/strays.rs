@@ -52,7 +52,9 @@ pub(super) struct Strays {
 impl Strays {
     /// Takes a datagram from or to the port of STUN.
     pub(super) fn datagram(&mut self, (no, _): (FrameNo, Timestamp), from: SocketAddr, to: SocketAddr, payload: &[u8]) {
-        let Parsed::Done(message, _) = stun::parse(payload) else { return };
+        let Parsed::Done(message, _) = stun::parse(payload) else {
+            return;
+        };
         let (client, server) = if is_stun_port(to.port()) { (from, to) } else { (to, from) };
         let known = self
             .stun
@@ -98,7 +100,13 @@ impl Strays {
     }
 
     /// Takes a conversation on a port of ours that never showed RDP.
-    pub(super) fn conversation(&mut self, udp: &Conversation, client: SocketAddr, server: SocketAddr, looks_like: Option<&'static str>) {
+    pub(super) fn conversation(
+        &mut self,
+        udp: &Conversation,
+        client: SocketAddr,
+        server: SocketAddr,
+        looks_like: Option<&'static str>,
+    ) {
         if self.others.len() >= NAMED {
             self.uncounted += 1;
             return;
@@ -146,7 +154,10 @@ impl Strays {
             notes.push(Note {
                 source,
                 frames: Vec::new(),
-                text: format!("{} more datagrams or conversations of this kind are not listed", self.uncounted),
+                text: format!(
+                    "{} more datagrams or conversations of this kind are not listed",
+                    self.uncounted
+                ),
             });
         }
         notes

@@ -106,7 +106,9 @@ impl Examiner {
         let Some(slot) = slot.or_else(|| self.begin_udp(key, packet, datagram, (from, to), &payload)) else {
             return;
         };
-        let Some(live) = self.state.conversations.touch(slot) else { return };
+        let Some(live) = self.state.conversations.touch(slot) else {
+            return;
+        };
         let side = live.side_of(from);
         if let Some(seen) = live.udp.push(packet, datagram, side) {
             live.recorder.datagram(side, &payload, &seen);
@@ -164,7 +166,10 @@ impl Examiner {
             return Some(true);
         }
         let begins = matches!(dtls::record(payload), Parsed::Done(..));
-        if begins && (self.is_udp_service(from) || self.is_udp_service(to)) && self.is_udp_service(from) != self.is_udp_service(to) {
+        if begins
+            && (self.is_udp_service(from) || self.is_udp_service(to))
+            && self.is_udp_service(from) != self.is_udp_service(to)
+        {
             return Some(self.is_udp_service(to));
         }
         None
@@ -209,7 +214,9 @@ impl Examiner {
         let mut at = self.state.conversations.oldest();
         while let Some(slot) = at {
             at = self.state.conversations.newer(slot);
-            let Some(live) = self.state.conversations.get(slot) else { break };
+            let Some(live) = self.state.conversations.get(slot) else {
+                break;
+            };
             let quiet = now.since(live.udp.last().at);
             if quiet < OVER && (!watching || quiet < WATCHED) {
                 break;
@@ -237,8 +244,7 @@ impl Examiner {
             self.state.strays.conversation(&udp, client, server, looks_like);
             return;
         }
-        let at_gateway =
-            server.port() == GATEWAY_UDP || heard.gateway_mark.is_some() || self.is_known_gateway(server);
+        let at_gateway = server.port() == GATEWAY_UDP || heard.gateway_mark.is_some() || self.is_known_gateway(server);
         let role = if heard.channel == Channel::Dtls && at_gateway {
             Role::GatewayUdp
         } else {
@@ -267,7 +273,8 @@ impl Examiner {
 /// Whether a datagram has a SYN's flags and MTUs in their places: three comparisons that nearly no other datagram passes.
 #[inline]
 fn looks_like_syn(payload: &[u8]) -> bool {
-    let Some(&[_, _, _, _, _, _, high, low, _, _, _, _, up_high, up_low, down_high, down_low]) = payload.first_chunk::<16>() else {
+    let Some(&[_, _, _, _, _, _, high, low, _, _, _, _, up_high, up_low, down_high, down_low]) = payload.first_chunk::<16>()
+    else {
         return false;
     };
     let mtu = |high: u8, low: u8| MTU.contains(&u16::from_be_bytes([high, low]));
@@ -298,7 +305,9 @@ mod tests {
 
     #[test]
     fn a_syn_is_known_by_few_bytes() {
-        let mut syn = vec![0xFF, 0xFF, 0xFF, 0xFF, 0, 0x40, 0x18, 0x01, 1, 2, 3, 4, 0x04, 0xD0, 0x04, 0xD0];
+        let mut syn = vec![
+            0xFF, 0xFF, 0xFF, 0xFF, 0, 0x40, 0x18, 0x01, 1, 2, 3, 4, 0x04, 0xD0, 0x04, 0xD0,
+        ];
         assert!(looks_like_syn(&syn));
         syn[13] = 0xD1;
         assert!(!looks_like_syn(&syn), "an upstream MTU of 1233");
@@ -306,7 +315,9 @@ mod tests {
         let cut = Datagram {
             src_port: 1,
             dst_port: 2,
-            payload: &[0xFF, 0xFF, 0xFF, 0xFF, 0, 0x40, 0x18, 0x01, 1, 2, 3, 4, 0x04, 0xD0, 0x04, 0xD0, 9],
+            payload: &[
+                0xFF, 0xFF, 0xFF, 0xFF, 0, 0x40, 0x18, 0x01, 1, 2, 3, 4, 0x04, 0xD0, 0x04, 0xD0, 9,
+            ],
             payload_len: 1232,
         };
         assert!(matches!(rdpeudp::recognise(&filled(&cut)), Parsed::Done(..)));
@@ -317,6 +328,9 @@ mod tests {
         let hello = [22, 0xFE, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0, 0, 20, 1, 0, 0];
         assert!(looks_like_client_hello(&hello));
         assert!(!looks_like_client_hello(&hello[..13]));
-        assert!(!looks_like_client_hello(b"\x16\xFE\xFD\x00\x01\x00\x00\x00\x00\x00\x00\x00\x14\x01"), "sealed");
+        assert!(
+            !looks_like_client_hello(b"\x16\xFE\xFD\x00\x01\x00\x00\x00\x00\x00\x00\x00\x14\x01"),
+            "sealed"
+        );
     }
 }

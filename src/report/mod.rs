@@ -15,6 +15,7 @@ pub mod page;
 pub mod plain;
 pub mod text;
 pub mod timeline;
+pub mod udp_timeline;
 mod words;
 
 #[cfg(test)]

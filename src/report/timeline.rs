@@ -56,6 +56,11 @@ pub fn steps(t: &Transcript, progress: &Progress) -> Vec<Step> {
             });
         }
     }
+    in_order(steps)
+}
+
+/// Steps in order, at most so many as a page takes.
+pub(super) fn in_order(mut steps: Vec<Step>) -> Vec<Step> {
     steps.sort_by_key(|step| (step.at, step.frame));
     if steps.len() > STEPS {
         let tail = steps.split_off(steps.len() - STEPS / 3);
@@ -84,7 +89,7 @@ pub fn unmask(steps: &mut [Step], frames: &[FrameNo]) {
     }
 }
 
-fn speaker(side: Side) -> Speaker {
+pub(super) fn speaker(side: Side) -> Speaker {
     match side {
         Side::Client => Speaker::Client,
         Side::Server => Speaker::Server,
@@ -160,7 +165,7 @@ fn icmp(t: &Transcript, phase_at: impl Fn(Timestamp) -> Phase, steps: &mut Vec<S
 }
 
 /// What a message says, in words; `None` for what would only fill the page.
-fn words(what: &What, side: Side) -> Option<String> {
+pub(super) fn words(what: &What, side: Side) -> Option<String> {
     Some(match what {
         What::Request(request) => match &request.negotiation {
             Some(negotiation) => format!("X.224 Connection Request, offers {}", listed(negotiation.protocols)),

@@ -16,6 +16,7 @@ mod pmtu;
 mod reset;
 mod timeout;
 mod tls;
+pub mod udp;
 mod tls_sealed;
 mod way;
 

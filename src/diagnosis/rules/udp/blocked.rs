@@ -45,19 +45,30 @@ fn unanswered(case: &UdpCase<'_>, first: &Seen, last: &Seen, count: u64) -> Opti
         return None;
     }
     let over = last.at.since(first.at);
-    let what = if case.t.is_rdp_udp() { "RDP-UDP SYN" } else { "DTLS ClientHello" };
+    let what = if case.t.is_rdp_udp() {
+        "RDP-UDP SYN"
+    } else {
+        "DTLS ClientHello"
+    };
     let times = match count {
         1 => format!("one {what}"),
         n => format!("{n} {what}s in {}", human(over)),
     };
     let summary = case.summary(format!("{} never answers: {times}", case.server_label()));
-    let confidence = if count >= 2 { Confidence::Likely } else { Confidence::Possible };
+    let confidence = if count >= 2 {
+        Confidence::Likely
+    } else {
+        Confidence::Possible
+    };
     let verdict = Verdict::new(
         &UDP_BLOCKED,
         confidence,
         Act::Network,
         summary,
-        case.packet(first, format!("the first {what}, {} bytes; nothing ever comes back", first.len)),
+        case.packet(
+            first,
+            format!("the first {what}, {} bytes; nothing ever comes back", first.len),
+        ),
     )
     .because((count > 1).then(|| case.packet(last, format!("the last of {count}, {} after the first", human(over)))));
     let verdict = case.with_story(verdict);
@@ -123,13 +134,21 @@ fn answers_lost(case: &UdpCase<'_>) -> Option<Finding> {
         Confidence::Likely,
         Act::Network,
         summary,
-        case.packet(&answer.seen, format!("the server answers with a SYN+ACK of {} bytes", answer.seen.len)),
+        case.packet(
+            &answer.seen,
+            format!("the server answers with a SYN+ACK of {} bytes", answer.seen.len),
+        ),
     )
     .because([if again > 0 {
-        case.packet(&request.seen, "the client repeats its SYN after that: it has not got the answer")
+        case.packet(
+            &request.seen,
+            "the client repeats its SYN after that: it has not got the answer",
+        )
     } else {
         case.packet(&last, format!("the server repeats its answer, {answers} times in all"))
     }]);
     let verdict = advice::open_the_way(case, case.with_story(verdict));
-    Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence).fact("udp_lost_direction", format!("from the {}", Side::Server)))
+    Some(
+        Finding::new(verdict, EndedBy::Path, Mechanism::Silence).fact("udp_lost_direction", format!("from the {}", Side::Server)),
+    )
 }

@@ -10,7 +10,8 @@ mod handshake;
 mod ordinary;
 mod rejected;
 
-use crate::diagnosis::case::Finding;
+use crate::attempt::Attempt;
+use crate::diagnosis::case::{Context, Finding};
 use crate::diagnosis::udp_case::UdpCase;
 
 /// A rule.
@@ -35,4 +36,35 @@ pub fn first(case: &UdpCase<'_>) -> Finding {
         .find_map(|(_, judge)| judge(case))
         .unwrap_or_else(|| ordinary::incomplete(case))
         .fact("udp_protocol", case.protocol())
+}
+
+/// The findings of an attempt's conversations, in their order.
+pub fn judge_all(attempt: &Attempt, context: &Context) -> Vec<Finding> {
+    attempt
+        .udp
+        .iter()
+        .map(|(t, progress)| {
+            first(&UdpCase {
+                context,
+                attempt,
+                t,
+                progress,
+            })
+        })
+        .collect()
+}
+
+/// The conversation that decides over an attempt without TCP: the failure that began it, else the last that worked.
+pub fn decisive(findings: &[Finding]) -> usize {
+    let weight = |finding: &Finding| match finding.verdict.cause.slug {
+        "capture_incomplete" => 0,
+        _ if finding.verdict.healthy() => 1,
+        _ => 2,
+    };
+    let best = findings.iter().enumerate().max_by_key(|(at, finding)| {
+        let weight = weight(finding);
+        let order = if weight == 2 { -(*at as i64) } else { *at as i64 };
+        (weight, finding.verdict.confidence, order)
+    });
+    best.map_or(0, |(at, _)| at)
 }

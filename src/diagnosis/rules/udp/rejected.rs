@@ -61,9 +61,16 @@ pub fn judge(case: &UdpCase<'_>) -> Option<Finding> {
     };
     let port = case.t.server.port();
     let what = if mid {
-        format!("{who} ends the {} conversation with {}: ICMP {words}", case.protocol(), case.server_label())
+        format!(
+            "{who} ends the {} conversation with {}: ICMP {words}",
+            case.protocol(),
+            case.server_label()
+        )
     } else if words == "port unreachable" && host && !posing {
-        format!("nothing listens on {}: the host answers with ICMP {words}", case.server_label())
+        format!(
+            "nothing listens on {}: the host answers with ICMP {words}",
+            case.server_label()
+        )
     } else {
         format!("{who} refuses {}: ICMP {words}", case.server_label())
     };
@@ -81,12 +88,21 @@ pub fn judge(case: &UdpCase<'_>) -> Option<Finding> {
         icmp.from
     );
     let first = case.t.udp.first();
-    let verdict = Verdict::new(&UDP_REJECTED, certain, act, case.summary(what), case.shows(icmp.no, icmp.at, said))
-        .because(distance(case, icmp))
-        .because((!mid).then(|| case.packet(first, format!("the first datagram to UDP {port}, {} bytes", first.len))));
+    let verdict = Verdict::new(
+        &UDP_REJECTED,
+        certain,
+        act,
+        case.summary(what),
+        case.shows(icmp.no, icmp.at, said),
+    )
+    .because(distance(case, icmp))
+    .because((!mid).then(|| case.packet(first, format!("the first datagram to UDP {port}, {} bytes", first.len))));
     let verdict = case.with_story(verdict);
     let verdict = if words == "port unreachable" && host {
-        verdict.or(&UDP_BLOCKED, "a firewall on the host or beside it can write the same message in the host's name; the host's own log tells")
+        verdict.or(
+            &UDP_BLOCKED,
+            "a firewall on the host or beside it can write the same message in the host's name; the host's own log tells",
+        )
     } else {
         verdict
     };
@@ -95,7 +111,11 @@ pub fn judge(case: &UdpCase<'_>) -> Option<Finding> {
     } else {
         advice::open_the_way(case, verdict)
     };
-    let by = if host && !posing { EndedBy::Server } else { EndedBy::Middlebox };
+    let by = if host && !posing {
+        EndedBy::Server
+    } else {
+        EndedBy::Middlebox
+    };
     Some(Finding::new(verdict, by, Mechanism::Icmp).fact("icmp_from", icmp.from))
 }
 
@@ -108,12 +128,20 @@ fn is_out_of_line(case: &UdpCase<'_>, icmp: &IcmpSeen) -> bool {
 /// How far the sender of an error is: the quoted datagram has lost one from its TTL at each hop up to there.
 pub(super) fn distance(case: &UdpCase<'_>, icmp: &IcmpSeen) -> Option<Evidence> {
     let quoted = icmp.message.quoted.as_ref()?;
-    let sent = case.t.udp.log.iter().find(|seen| seen.side == icmp.about && seen.no < icmp.no)?;
+    let sent = case
+        .t
+        .udp
+        .log
+        .iter()
+        .find(|seen| seen.side == icmp.about && seen.no < icmp.no)?;
     let hops = sent.ttl.checked_sub(quoted.ttl)?;
     let place = match hops {
         0 => "the sender of the error stands beside this capture".to_owned(),
         1 => "the sender of the error is one hop behind this capture".to_owned(),
         n => format!("the sender of the error is {n} hops behind this capture"),
     };
-    Some(case.packet(sent, format!("sent with TTL {}, quoted with TTL {}: {place}", sent.ttl, quoted.ttl)))
+    Some(case.packet(
+        sent,
+        format!("sent with TTL {}, quoted with TTL {}: {place}", sent.ttl, quoted.ttl),
+    ))
 }

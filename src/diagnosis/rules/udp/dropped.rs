@@ -1,0 +1,395 @@
+//! `udp_dropped`: it was up, and then one or both directions stopped arriving; or only its large datagrams never arrive.
+//!
+//! Every side of RDP-UDP acknowledges what it hears within a fifth of a second, on the gateway's DTLS as well. So a side that sends on
+//! and on and hears nothing has lost the other. Who only listens for longer than before is not lost: the run without an answer must be
+//! longer than any that was answered.
+
+use crate::capture::Span;
+use crate::diagnosis::case::{Finding, human};
+use crate::diagnosis::causes::{DTLS_FAILED, NAT_MAPPING_LOST, PATH_LOSS, UDP_DROPPED};
+use crate::diagnosis::rules::udp::{advice, rejected};
+use crate::diagnosis::udp_case::{UdpCase, UdpSilence};
+use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
+use crate::flow::Side;
+use crate::forensics::udp_timers;
+use crate::transcript::Phase;
+
+/// So many datagrams without an answer are no accident.
+const UNANSWERED: u64 = 3;
+/// A handshake repeats itself from half a second on.
+const REPEATED: Span = Span::millis(900);
+/// In a session answers come within this time; the slowest acknowledgment is held back for 200 ms.
+const SILENT: Span = Span::secs(2);
+/// Data that were sent so often and never acknowledged are lost for good.
+const ATTEMPTS: u32 = 3;
+/// A datagram of this size is a large one: it does not fit through tunnels as small ones do.
+const LARGE: u32 = 900;
+/// The peer is given up for dead after this silence (MS-RDPEUDP 3.1.1.9).
+const DEAD: Span = Span::secs(65);
+
+/// A direction, in words.
+fn from(side: Side) -> String {
+    format!("from the {side} to the {}", side.other())
+}
+
+/// Only large datagrams vanish.
+pub fn by_size(case: &UdpCase<'_>) -> Option<Finding> {
+    acknowledged_by_size(case).or_else(|| flight_by_size(case))
+}
+
+/// RDP-UDP's own acknowledgments: small datagrams arrive after large ones that never do.
+fn acknowledged_by_size(case: &UdpCase<'_>) -> Option<Finding> {
+    let (side, stuck) = Side::BOTH
+        .into_iter()
+        .filter_map(|side| Some((side, case.t.heard.ledger[side].stuck(ATTEMPTS, SILENT)?)))
+        .find(|(_, stuck)| stuck.arrived_after >= 2 && stuck.largest_arrived > 0 && stuck.largest_arrived < stuck.shortest)?;
+    let summary = case.summary(format!(
+        "large datagrams {} vanish while small ones pass: {} bytes and more never arrive, {} bytes do. The path's MTU is too small for UDP on this way",
+        from(side),
+        stuck.shortest,
+        stuck.largest_arrived
+    ));
+    let verdict = Verdict::new(
+        &UDP_DROPPED,
+        Confidence::Likely,
+        Act::Network,
+        summary,
+        case.shows(
+            stuck.first.no,
+            stuck.first.at,
+            format!("the {side} sends data that are never acknowledged"),
+        ),
+    )
+    .because([case.shows(
+        stuck.last.no,
+        stuck.last.at,
+        format!(
+            "the same data for the {}th time; meanwhile {} smaller datagrams were acknowledged",
+            stuck.attempts, stuck.arrived_after
+        ),
+    )]);
+    Some(sized(case, verdict, side, stuck.shortest, stuck.largest_arrived))
+}
+
+/// A DTLS flight whose large datagrams never arrive.
+fn flight_by_size(case: &UdpCase<'_>) -> Option<Finding> {
+    if case.phase() != Phase::Dtls || !case.t.heard.is_dtls {
+        return None;
+    }
+    let heard = &case.t.heard;
+    let repeats = |side: Side| heard.repeats.iter().filter(move |repeat| repeat.seen.side == side);
+    // Seen from where they do not arrive: parts of a flight come through, and always the same ones are missing.
+    for side in Side::BOTH {
+        let holes = heard.holes[side];
+        let again = repeats(Side::Client).count() + repeats(Side::Server).count();
+        let arrived = case.t.udp.half[side].largest;
+        if holes > 0 && again >= 2 {
+            let repeat = repeats(side).next_back().or(repeats(side.other()).next_back())?;
+            let summary = case.summary(format!(
+                "large datagrams {} vanish while small ones pass: {holes} messages of the {side}'s DTLS handshake never arrive whole, and what \
+                 arrives is not longer than {arrived} bytes. The path's MTU is too small for UDP on this way",
+                from(side)
+            ));
+            let verdict = Verdict::new(
+                &UDP_DROPPED,
+                Confidence::Likely,
+                Act::Network,
+                summary,
+                case.packet(
+                    &repeat.seen,
+                    "the handshake repeats itself, and the same messages are missing again",
+                ),
+            );
+            return Some(sized(case, verdict, side, arrived + 1, arrived));
+        }
+    }
+    // Seen from where they are sent: the flight is repeated, and the other side repeats what came before it.
+    let side = Side::BOTH
+        .into_iter()
+        .find(|side| heard.largest_flight[*side] >= LARGE && repeats(*side).count() >= 2 && repeats(side.other()).count() >= 2)?;
+    let repeat = repeats(side).next_back()?;
+    let theirs = repeats(side.other()).next_back()?;
+    // Something small of this side was understood before, or the other one would not have come so far.
+    let understood = case.t.udp.log.iter().find(|seen| seen.side == side && seen.len < LARGE)?;
+    let large = heard.largest_flight[side];
+    let summary = case.summary(format!(
+        "large datagrams {} vanish while small ones pass: the {side}'s DTLS flight with datagrams of {large} bytes never arrives whole. The \
+         path's MTU is too small for UDP on this way",
+        from(side)
+    ));
+    let verdict = Verdict::new(
+        &UDP_DROPPED,
+        Confidence::Likely,
+        Act::Network,
+        summary,
+        case.packet(&repeat.seen, format!("the {side} repeats its flight")),
+    )
+    .because([
+        case.packet(
+            &theirs.seen,
+            format!("the {} repeats what the flight answers: it has not got it", side.other()),
+        ),
+        case.packet(
+            understood,
+            format!("a datagram of {} bytes was understood before", understood.len),
+        ),
+    ]);
+    Some(sized(case, verdict, side, large, understood.len))
+}
+
+fn sized(case: &UdpCase<'_>, verdict: Verdict, side: Side, lost: u32, arrived: u32) -> Finding {
+    let mtu = case.t.udp.icmp.iter().find(|icmp| icmp.message.mtu.is_some());
+    let verdict = case.with_story(verdict).because(mtu.map(|icmp| {
+        let next = icmp.message.mtu.unwrap_or_default();
+        case.shows(
+            icmp.no,
+            icmp.at,
+            format!("ICMP packet too big from {}: its next hop takes {next} bytes", icmp.from),
+        )
+    }));
+    let verdict = verdict.or(
+        &DTLS_FAILED,
+        "a device that looks into the handshake may drop exactly these datagrams; the same size of other content tells",
+    );
+    let verdict = advice::size(case, advice::bypass(case, verdict), lost);
+    Finding::new(verdict, EndedBy::Path, Mechanism::Silence)
+        .fact("lost_size_min", lost)
+        .fact("arrived_size_max", arrived)
+        .fact("udp_lost_direction", from(side))
+}
+
+/// One or both directions stopped.
+pub fn judge(case: &UdpCase<'_>) -> Option<Finding> {
+    alone(case).or_else(|| unacknowledged(case))
+}
+
+/// A side goes on, and the other is heard no more.
+fn alone(case: &UdpCase<'_>) -> Option<Finding> {
+    let silence = case.silence()?;
+    let UdpSilence {
+        waiting,
+        first,
+        last,
+        count,
+        last_of_other,
+        idle,
+        largest,
+    } = silence;
+    let lasted = last.at.since(first.at);
+    let half = &case.t.udp.half[waiting];
+    let session = case.phase() == Phase::Session;
+    // DTLS alone does not show whether anything wants an answer: here the other side must have kept up before.
+    let must_answer = case.t.is_rdp_udp() && !case.t.is_midstream();
+    let beyond = if must_answer {
+        count > half.most_alone && lasted > half.longest_alone
+    } else {
+        count > half.most_alone.saturating_mul(2) && lasted > Span(half.longest_alone.0.saturating_mul(2))
+    };
+    let spoke = !session || must_answer || last_of_other.at > case.progress.entered;
+    let enough = if session {
+        count >= UNANSWERED && lasted >= SILENT && beyond && spoke
+    } else {
+        (count >= UNANSWERED && lasted >= REPEATED) || (count >= 2 && lasted >= REPEATED && case.t.watched_after() >= SILENT)
+    };
+    if !enough || case.is_aftermath(first.at) {
+        return None;
+    }
+    let other = waiting.other();
+    let after = last_of_other.at.since(case.t.started());
+    let refusal = case
+        .t
+        .udp
+        .icmp
+        .iter()
+        .filter(|icmp| icmp.about == waiting && icmp.at >= first.at)
+        .find_map(|icmp| rejected::meaning(&icmp.message).map(|words| (icmp, words)));
+    let when = match (session, idle) {
+        (true, Some(idle)) => format!("after {} in which neither side sent anything", human(idle)),
+        (true, None) => format!("{} after it had begun", human(after)),
+        (false, _) => format!("in the {} handshake, after the first answers", case.phase_words()),
+    };
+    let summary = case.summary(format!(
+        "{} fell silent {when}: nothing of the {other} arrives any more, while the {waiting} sends {count} datagrams in {}",
+        case.server_label(),
+        human(lasted)
+    ));
+    let verdict = Verdict::new(
+        &UDP_DROPPED,
+        if count >= UNANSWERED {
+            Confidence::Likely
+        } else {
+            Confidence::Possible
+        },
+        Act::Network,
+        summary,
+        case.packet(
+            &last_of_other,
+            format!("the last datagram of the {other}, {} bytes", last_of_other.len),
+        ),
+    )
+    .because([
+        case.packet(
+            &first,
+            format!("the first datagram of the {waiting} without an answer, {} bytes", first.len),
+        ),
+        case.packet(&last, format!("the last of {count}; the longest has {largest} bytes")),
+    ])
+    .because(refusal.map(|(icmp, words)| {
+        case.shows(
+            icmp.no,
+            icmp.at,
+            format!(
+                "{} tells the {waiting}: {words}. It knows the conversation no more",
+                icmp.from
+            ),
+        )
+    }));
+    let verdict = timers(case, case.with_story(verdict), &silence);
+    let verdict = felt(case, verdict, &silence);
+    let verdict = one_place(case, verdict, &silence);
+    let verdict = advice::open_the_way(case, advice::bypass(case, verdict));
+    let (by, mechanism) = match refusal {
+        Some((icmp, _)) if icmp.from != case.t.client.ip() && icmp.from != case.t.server.ip() => {
+            (EndedBy::Middlebox, Mechanism::Icmp)
+        }
+        _ => (EndedBy::Path, Mechanism::Silence),
+    };
+    Some(
+        Finding::new(verdict, by, mechanism)
+            .fact("udp_silent_side", other)
+            .fact("udp_unanswered", count)
+            .fact("udp_silent_s", format!("{:.2}", lasted.as_secs_f64()))
+            .fact("udp_up_s", format!("{:.2}", after.as_secs_f64())),
+    )
+}
+
+/// What a single place cannot tell.
+fn one_place(case: &UdpCase<'_>, verdict: Verdict, silence: &UdpSilence) -> Verdict {
+    let tcp_went_on = case.attempt.beside(case.t).is_some_and(|(tcp, _)| {
+        tcp.tcp.half[silence.waiting.other()]
+            .last
+            .is_some_and(|seen| seen.at > silence.first.at)
+    });
+    if tcp_went_on {
+        verdict
+    } else {
+        verdict.or(
+            &PATH_LOSS,
+            "nothing else of the silent side is seen after that: it, or the whole way to it, may be gone, TCP included",
+        )
+    }
+}
+
+/// An idle time before the silence, against the timers of known devices.
+fn timers(case: &UdpCase<'_>, verdict: Verdict, silence: &UdpSilence) -> Verdict {
+    let Some(idle) = silence.idle else {
+        return verdict.or(
+            &NAT_MAPPING_LOST,
+            "a NAT or firewall that restarts or fails over forgets its mappings without an idle time",
+        );
+    };
+    let fitting = udp_timers::fitting(case.t.udp.survived, idle);
+    let names: Vec<String> = fitting
+        .iter()
+        .take(4)
+        .map(|timer| format!("{} ({} s)", timer.device, timer.lives.0 / 1_000_000_000))
+        .collect();
+    let survived = match case.t.udp.survived.filter(|span| *span >= Span::secs(1)) {
+        Some(survived) => format!("it had survived {} before", human(survived)),
+        None => "no idle time before is known to have been survived".to_owned(),
+    };
+    let known = match names.is_empty() {
+        true => String::new(),
+        false => format!("; defaults that fit: {}", names.join(", ")),
+    };
+    verdict
+        .because([case.packet(
+            &silence.first,
+            format!("sent after an idle time of {}; {survived}{known}", human(idle)),
+        )])
+        .or(
+            &NAT_MAPPING_LOST,
+            "a NAT or firewall has forgotten the silent UDP conversation; its table and its UDP time-out tell",
+        )
+        .remedy(format!(
+            "raise the UDP time-out of the NAT or firewall above {} (RFC 4787 asks for two minutes at least, and for five by default)",
+            human(idle)
+        ))
+}
+
+/// What the user notices of it.
+fn felt(case: &UdpCase<'_>, verdict: Verdict, silence: &UdpSilence) -> Verdict {
+    if case.phase() != Phase::Session {
+        return verdict;
+    }
+    let Some((tcp, _)) = case.attempt.beside(case.t) else {
+        return verdict;
+    };
+    let resumed = tcp
+        .tcp
+        .log
+        .iter()
+        .find(|seen| seen.at > silence.first.at && seen.side == Side::Server && seen.len > 200);
+    match resumed {
+        Some(seen) => verdict.because([case.packet(
+            seen,
+            format!(
+                "TCP carries the session again, {} after the silence began: for that long the picture was frozen",
+                human(seen.at.since(silence.first.at))
+            ),
+        )]),
+        None => verdict.because([case.packet(
+            &silence.last,
+            format!(
+                "the picture freezes until the client gives UDP up, after {} at most",
+                human(DEAD)
+            ),
+        )]),
+    }
+}
+
+/// Both sides speak, and one of them acknowledges nothing: one direction is lost.
+fn unacknowledged(case: &UdpCase<'_>) -> Option<Finding> {
+    let (side, stuck) = Side::BOTH
+        .into_iter()
+        .filter_map(|side| Some((side, case.t.heard.ledger[side].stuck(ATTEMPTS, REPEATED)?)))
+        .find(|(side, stuck)| {
+            let other = case.t.udp.half[side.other()].last;
+            stuck.arrived_after == 0 && other.is_some_and(|seen| seen.at > stuck.first.at)
+        })?;
+    if case.is_aftermath(stuck.first.at) {
+        return None;
+    }
+    let other = case.t.udp.half[side.other()].last?;
+    let summary = case.summary(format!(
+        "{} lost one direction: nothing arrives any more {}, while the {} is still heard",
+        case.server_label(),
+        from(side),
+        side.other()
+    ));
+    let verdict = Verdict::new(
+        &UDP_DROPPED,
+        Confidence::Likely,
+        Act::Network,
+        summary,
+        case.shows(
+            stuck.first.no,
+            stuck.first.at,
+            format!("the {side} sends data that are never acknowledged"),
+        ),
+    )
+    .because([
+        case.shows(
+            stuck.last.no,
+            stuck.last.at,
+            format!("the same data for the {}th time", stuck.attempts),
+        ),
+        case.packet(&other, format!("the {} goes on, and acknowledges none of them", side.other())),
+    ]);
+    let verdict = case.with_story(verdict).or(
+        &NAT_MAPPING_LOST,
+        "a NAT that has forgotten the mapping still lets the side through that is inside of it",
+    );
+    let verdict = advice::open_the_way(case, advice::bypass(case, verdict));
+    Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence).fact("udp_lost_direction", from(side)))
+}

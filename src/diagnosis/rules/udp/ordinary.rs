@@ -1,0 +1,156 @@
+//! `completed`, `established`, `capture_incomplete` on UDP.
+//!
+//! RDP-UDP has no goodbye that its clients use: a conversation simply stops when the session does. DTLS says close_notify.
+
+use crate::capture::Span;
+use crate::diagnosis::case::{Finding, human};
+use crate::diagnosis::causes::{CAPTURE_INCOMPLETE, COMPLETED, ESTABLISHED};
+use crate::diagnosis::udp_case::UdpCase;
+use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
+use crate::flow::Side;
+use crate::transcript::Phase;
+
+/// Neither side of a living conversation is silent for so long: the peer is given up for dead after 65 s (MS-RDPEUDP 3.1.1.9).
+const DEAD: Span = Span::secs(65);
+
+fn confidence(case: &UdpCase<'_>) -> Confidence {
+    if case.progress.inferred {
+        Confidence::Possible
+    } else {
+        Confidence::Likely
+    }
+}
+
+/// What was carried, in words.
+fn carried(case: &UdpCase<'_>) -> String {
+    let half = &case.t.udp.half;
+    let lasted = human(case.t.ended().since(case.progress.entered));
+    format!(
+        "{} datagrams of the client and {} of the server, {lasted} after the handshake",
+        half.client.packets, half.server.packets
+    )
+}
+
+/// The session's end, or a goodbye on UDP itself.
+pub fn ended(case: &UdpCase<'_>) -> Option<Finding> {
+    if case.phase() != Phase::Session {
+        return None;
+    }
+    let (at, by, mechanism) = case.ordinary_end()?;
+    // Who went on alone long before that had lost the other.
+    if case
+        .silence()
+        .is_some_and(|silence| silence.count > 2 && !case.is_aftermath(silence.first.at))
+    {
+        return None;
+    }
+    let last = case.t.udp.last();
+    let own = case.t.goodbye().filter(|moment| moment.at == at);
+    let evidence = match (own, &case.t.heard.fin) {
+        (Some(moment), _) => case.moment(moment, format!("the {} says goodbye (an encrypted alert)", moment.side)),
+        (None, Some(fin)) => case.packet(fin, format!("the {} ends RDP-UDP (FIN)", fin.side)),
+        (None, None) => case.packet(
+            last,
+            format!(
+                "the last datagram, {} from the end of the session",
+                human(Span(at.since(last.at).0.abs()))
+            ),
+        ),
+    };
+    let verdict = Verdict::new(
+        &COMPLETED,
+        confidence(case),
+        Act::Nobody,
+        format!(
+            "{} with {} worked and ended with the session: {}",
+            case.protocol(),
+            case.server_label(),
+            carried(case)
+        ),
+        evidence,
+    );
+    Some(Finding::new(verdict, by, mechanism))
+}
+
+/// See the module.
+pub fn judge(case: &UdpCase<'_>) -> Option<Finding> {
+    if case.phase() != Phase::Session || case.t.udp.half.client.packets == 0 || case.t.udp.half.server.packets == 0 {
+        return None;
+    }
+    let last = case.t.udp.last();
+    let left = case
+        .t
+        .udp
+        .icmp
+        .iter()
+        .find(|icmp| icmp.about == Side::Server && icmp.from == case.t.client.ip());
+    if let Some(icmp) = left {
+        let verdict = Verdict::new(
+            &COMPLETED,
+            confidence(case),
+            Act::Nobody,
+            format!(
+                "{} with {} worked until the client closed it: {}",
+                case.protocol(),
+                case.server_label(),
+                carried(case)
+            ),
+            case.shows(icmp.no, icmp.at, "the client's host says that nobody listens any more"),
+        );
+        return Some(Finding::new(verdict, EndedBy::Client, Mechanism::Icmp));
+    }
+    if case.t.watched_after() >= DEAD {
+        let verdict = Verdict::new(
+            &COMPLETED,
+            confidence(case),
+            Act::Nobody,
+            format!(
+                "{} with {} worked and was given up by both sides: {}",
+                case.protocol(),
+                case.server_label(),
+                carried(case)
+            ),
+            case.packet(
+                last,
+                format!("the last datagram; the capture goes on for {}", human(case.t.watched_after())),
+            ),
+        );
+        return Some(Finding::new(verdict, EndedBy::Client, Mechanism::Silence));
+    }
+    let verdict = Verdict::new(
+        &ESTABLISHED,
+        confidence(case),
+        Act::Nobody,
+        format!(
+            "{} with {} is up and alive when the capture ends: {}",
+            case.protocol(),
+            case.server_label(),
+            carried(case)
+        ),
+        case.packet(last, "the last datagram of the conversation"),
+    );
+    Some(Finding::new(verdict, EndedBy::Open, Mechanism::None))
+}
+
+/// Too little is known.
+pub fn incomplete(case: &UdpCase<'_>) -> Finding {
+    let last = case.t.udp.last();
+    let missing = if case.t.is_midstream() {
+        "its beginning was not captured"
+    } else if case.t.udp.half.client.packets == 0 {
+        "nothing of the client was captured"
+    } else {
+        "the capture ends too soon after the last datagram"
+    };
+    let verdict = Verdict::new(
+        &CAPTURE_INCOMPLETE,
+        Confidence::Possible,
+        Act::Nobody,
+        format!(
+            "the capture does not show how UDP to {} fared: {missing}",
+            case.server_label()
+        ),
+        case.packet(last, "the last datagram of the conversation in this capture"),
+    );
+    Finding::new(verdict, EndedBy::Open, Mechanism::None)
+}
