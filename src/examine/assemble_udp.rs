@@ -3,6 +3,7 @@
 use crate::attempt::Attempt;
 use crate::capture::Span;
 use crate::diagnosis::{Context, Finding};
+use crate::examine::series;
 use crate::examine::times::quantiles;
 use crate::flow::key::UDP;
 use crate::flow::{Side, UdpHalf};
@@ -74,6 +75,7 @@ fn connection(
         mechanism: finding.mechanism,
         timeline: udp_timeline::steps(t, progress),
         metrics: metrics(t, progress, facts),
+        series: series::points(&t.udp.log),
         verdict: finding.verdict,
     }
 }

@@ -15,7 +15,7 @@ use crate::protocol::gateway;
 use crate::protocol::rdpeudp::{self, HEADER_LEN, MTU};
 use crate::protocol::{Parsed, dtls};
 use crate::transcript::udp::Channel;
-use crate::transcript::{Role, UdpRecorder, UdpTranscript};
+use crate::transcript::{Keys, Role, UdpRecorder, UdpTranscript};
 
 /// A conversation that is being followed.
 #[derive(Debug)]
@@ -44,13 +44,20 @@ const WATCHED: Span = Span::secs(30);
 const SYN_FIELDS: usize = 128;
 
 impl LiveUdp {
-    fn of(id: u32, (client, server): (SocketAddr, SocketAddr), first: Seen, payload: &[u8], limits: &Limits) -> LiveUdp {
+    fn of(
+        id: u32,
+        (client, server): (SocketAddr, SocketAddr),
+        first: Seen,
+        payload: &[u8],
+        limits: &Limits,
+        keys: Keys,
+    ) -> LiveUdp {
         LiveUdp {
             id,
             client,
             server,
             udp: Conversation::new(first, limits),
-            recorder: UdpRecorder::new(limits),
+            recorder: UdpRecorder::new(limits, keys),
             looks_like: strays::looks_like(payload),
         }
     }
@@ -152,7 +159,14 @@ impl Examiner {
         self.state.next_id += 1;
         let side = if from_is_client { Side::Client } else { Side::Server };
         let first = Seen::of_datagram(packet.no, packet.at, side, &packet.link, &packet.ip, datagram.payload_len);
-        let live = LiveUdp::of(self.state.next_id, (client, server), first, payload, &self.options.limits);
+        let live = LiveUdp::of(
+            self.state.next_id,
+            (client, server),
+            first,
+            payload,
+            &self.options.limits,
+            self.keys.clone(),
+        );
         Some(self.state.conversations.insert(key, Box::new(live)).0)
     }
 

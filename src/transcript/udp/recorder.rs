@@ -6,12 +6,12 @@ use crate::flow::{Limits, PerSide, Seen, Side};
 use crate::protocol::Parsed;
 use crate::protocol::rdpeudp::{self, Datagram, Flags, Role as Kind, UdpVersion};
 use crate::protocol::rdpeudp2;
-use crate::transcript::Recorder;
 use crate::transcript::inbox::Stamp;
 use crate::transcript::moment::Moments;
 use crate::transcript::udp::dtls::{Dtls, Repeat};
 use crate::transcript::udp::ledger::Ledger;
 use crate::transcript::udp::ordered::{Ordered, Piece};
+use crate::transcript::{Keys, Recorder};
 
 /// SYNs and SYN+ACKs that are kept; a client sends at most six.
 const SYNS: usize = 16;
@@ -105,9 +105,10 @@ pub struct Heard {
 }
 
 /// Writes down one conversation.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct UdpRecorder {
     limits: Limits,
+    keys: Keys,
     channel: Channel,
     opening: Opening,
     /// Datagrams without a SYN before them, and how many of them read as RDP-UDP and as RDP-UDP2.
@@ -125,7 +126,7 @@ pub struct UdpRecorder {
 }
 
 /// The TLS stream of the reliable mode.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Stream {
     order: PerSide<Ordered>,
     recorder: Recorder,
@@ -133,9 +134,10 @@ struct Stream {
 
 impl UdpRecorder {
     /// A recorder that has heard nothing.
-    pub fn new(limits: &Limits) -> UdpRecorder {
+    pub fn new(limits: &Limits, keys: Keys) -> UdpRecorder {
         UdpRecorder {
             limits: *limits,
+            keys,
             channel: Channel::Unknown,
             opening: Opening::default(),
             tally: [0; 3],
@@ -341,7 +343,7 @@ impl UdpRecorder {
                     client: Ordered::new(first(&self.opening.syns), mask),
                     server: Ordered::new(first(&self.opening.syn_acks), mask),
                 },
-                recorder: Recorder::new(&self.limits, self.opening.syns.is_empty()),
+                recorder: Recorder::new(&self.limits, self.opening.syns.is_empty(), self.keys.clone()),
             })
         });
         let Stream { order, recorder } = &mut **stream;
