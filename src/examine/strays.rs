@@ -41,11 +41,21 @@ struct Stun {
     frames: (FrameNo, FrameNo),
 }
 
+/// A conversation on one of RDP's ports that is something else.
+#[derive(Debug)]
+struct Other {
+    client: SocketAddr,
+    server: SocketAddr,
+    packets: [u64; 2],
+    frames: (FrameNo, FrameNo),
+    looks_like: Option<&'static str>,
+}
+
 /// Strays of one source.
 #[derive(Debug, Default)]
 pub(super) struct Strays {
     stun: Vec<Stun>,
-    others: Vec<(SocketAddr, SocketAddr, [u64; 2], (FrameNo, FrameNo), Option<&'static str>)>,
+    others: Vec<Other>,
     uncounted: u64,
 }
 
@@ -111,9 +121,13 @@ impl Strays {
             self.uncounted += 1;
             return;
         }
-        let packets = [udp.half[Side::Client].packets, udp.half[Side::Server].packets];
-        self.others
-            .push((client, server, packets, (udp.first().no, udp.last().no), looks_like));
+        self.others.push(Other {
+            client,
+            server,
+            packets: [udp.half[Side::Client].packets, udp.half[Side::Server].packets],
+            frames: (udp.first().no, udp.last().no),
+            looks_like,
+        });
     }
 
     /// The notes of this source.
@@ -140,14 +154,18 @@ impl Strays {
                 }
             })
             .collect();
-        notes.extend(self.others.iter().map(|(client, server, packets, seen, looks_like)| Note {
+        notes.extend(self.others.iter().map(|other| Note {
             source,
-            frames: frames(*seen),
+            frames: frames(other.frames),
             text: format!(
-                "UDP between {client} and {server} is {}, although the port is one of Remote Desktop's ({} and {} datagrams)",
-                looks_like.map_or_else(|| "no RDP-UDP and no DTLS".to_owned(), |name| format!("{name}, no RDP-UDP")),
-                packets[0],
-                packets[1]
+                "UDP between {} and {} is {}, although the port is one of Remote Desktop's ({} and {} datagrams)",
+                other.client,
+                other.server,
+                other
+                    .looks_like
+                    .map_or_else(|| "no RDP-UDP and no DTLS".to_owned(), |name| format!("{name}, no RDP-UDP")),
+                other.packets[0],
+                other.packets[1]
             ),
         }));
         if self.uncounted > 0 {
