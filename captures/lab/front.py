@@ -74,10 +74,11 @@ def _security_flags(pdu):
 class Front(Responder):
     """`change(pdu, from_client)` returns what is sent instead of a PDU: a list of PDUs, CLOSE, RESET, pauses.
 
-    `session` is xrdp's (see `software.xrdp`). `later` is a pair (seconds, list): sent to the client that long after the session began to flow.
-    Options of the logon (`version`, `error`) go to `credssp.accept`; `authorization` is the early
+    `session` is xrdp's (see `software.xrdp`). `later` is a pair (seconds, list): sent to the client
+    that long after the session began to flow. Options of the logon (`version`, `error`) go to `credssp.accept`; `authorization` is the early
     user authorization result, sent where HYBRID_EX is selected. With `rekey` a TLS 1.3 KeyUpdate goes
-    out once session data flow. With `preconnection` a preconnection PDU comes before X.224. `ciphers` and `options` are OpenSSL's.
+    out once session data flow. With `preconnection` a preconnection PDU comes before X.224. `ciphers`
+    and `options` are OpenSSL's.
     """
 
     def __init__(self, lab, certificate, change=None, later=None, selected=SSL, tls=None, authorization=0,

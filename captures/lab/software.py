@@ -144,19 +144,17 @@ def wait(condition, complaint, limit=15):
 # --- FreeRDP -----------------------------------------------------------------------------------
 
 
-def shadow(lab, certificate, *options, port=3389, keys=False, accounts=((USER, PASSWORD),), node="server",
-           bind=None, **more):
-    """Start FreeRDP's shadow server (NLA against a SAM file of `accounts`) on a small X display, so that captures stay small."""
+def shadow(lab, *options, port=3389, keys=False, accounts=((USER, PASSWORD),), node="server", bind=None, **more):
+    """Start FreeRDP's shadow server (NLA against a SAM file of `accounts`) on a small X display.
+
+    It makes its own self-signed certificate, for the host name srv01.
+    """
     sam = write(lab, "sam", "".join("%s:::%s:::\n" % (user, nt_hash(word)) for user, word in accounts))
-    home = path(lab, "shadow-home", ".config", "freerdp", "server", "server.crt")
-    for source, end in zip(certificate, ("crt", "key")):
-        with open(source) as given, open(home[:-3] + end, "w") as out:
-            out.write(given.read())
+    home = os.path.dirname(path(lab, "shadow-home", "x"))
     return lab.net[node].serve(
         *named("srv01", "freerdp-shadow-cli", "/port:%d" % port, "/sam-file:" + sam,
                *(["/bind-address:" + bind] if bind else []), *options),
-        port=port, env=dict(environment(lab, keys, DISPLAY=lab.display("320x240x24"), **more),
-                            HOME=path(lab, "shadow-home", "x")[:-2]))
+        port=port, env=dict(environment(lab, keys, DISPLAY=lab.display("320x240x24"), **more), HOME=home))
 
 
 def freerdp(lab, target, *options, user=USER, password=PASSWORD, certificate="/cert:ignore", keys=True,

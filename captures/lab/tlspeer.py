@@ -44,7 +44,7 @@ def host(lab, context, port=3389, node="server", selected=SSL, stay=5.0):
 
 def client(lab, address, authority=None, version=None, name=SERVER_NAME, port=3389, node="client",
            protocols=SSL, ciphers=None, keys=False, verify=True, talk=None):
-    """Negotiate X.224 (not if `protocols` is None), do the TLS handshake with verification against `authority`, `talk`, leave.
+    """Negotiate X.224 (not if `protocols` is None), do TLS with verification against `authority`, `talk`, leave.
 
     Returns the error of the verification, or None where TLS came to its end.
     """

@@ -83,7 +83,7 @@ def denied_instead_of_licensing(lab):
 @scene("shadow-logon-refused", "FreeRDP shadow server with +auth: the operating system's logon refuses, the server leaves")
 def shadow_logon_refused(lab):
     network(lab, keys=True)
-    shadow(lab, own_certificate(lab), "/sec:tls", "+auth")
+    shadow(lab, "/sec:tls", "+auth")
     refused(lab, lab.server.v4, "/sec:tls", password="Winter-2025")
 
 

@@ -107,7 +107,7 @@ def inject_nla(lab):
                 kill(p)
 
     lab.wire.rule(answers)
-    shadow(lab, Authority(lab).host(SERVER_NAME), "/sec:nla")
+    shadow(lab, "/sec:nla")
     over(freerdp(lab, lab.server.v4, "/sec:nla", keys=False))
 
 

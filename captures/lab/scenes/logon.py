@@ -21,21 +21,21 @@ def own_certificate(lab):
 @scene("nla-wrong-password", "FreeRDP shadow server: the password is wrong, TLS 1.3")
 def nla_wrong_password(lab):
     network(lab, keys=True)
-    shadow(lab, own_certificate(lab), "/sec:nla")
+    shadow(lab, "/sec:nla")
     refused(lab, lab.server.v4, password="Winter-2025")
 
 
 @scene("nla-wrong-password-tls12", "FreeRDP shadow server: the password is wrong, TLS 1.2")
 def nla_wrong_password_tls12(lab):
     network(lab, keys=True)
-    shadow(lab, own_certificate(lab), "/sec:nla")
+    shadow(lab, "/sec:nla")
     refused(lab, lab.server.v4, "+enforce-tlsv1_2", password="Winter-2025")
 
 
 @scene("nla-unknown-user", "FreeRDP shadow server: no such user, taken at the server")
 def nla_unknown_user(lab):
     network(lab, keys=True, record=("server",))
-    shadow(lab, own_certificate(lab), "/sec:nla")
+    shadow(lab, "/sec:nla")
     refused(lab, lab.server.v4, user="nobody.here")
 
 
@@ -100,7 +100,7 @@ def nla_error_hybrid_ex(lab):
 @scene("nla-server-killed", "The server's process is killed after CHALLENGE; its host answers AUTHENTICATE by RST")
 def nla_server_killed(lab):
     network(lab, keys=True)
-    server = shadow(lab, own_certificate(lab), "/sec:nla")
+    server = shadow(lab, "/sec:nla")
     halted = []
 
     @lab.wire.rule

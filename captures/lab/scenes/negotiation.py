@@ -15,21 +15,21 @@ def own_certificate(lab):
 @scene("nla-required-tls-client", "A client without NLA (TLS only) at a server that requires NLA")
 def nla_required_tls_client(lab):
     network(lab)
-    shadow(lab, own_certificate(lab), "/sec:nla")
+    shadow(lab, "/sec:nla")
     refused(lab, lab.server.v4, "/sec:tls", keys=False)
 
 
 @scene("nla-required-rdp-client", "A client with Standard RDP Security at a server that requires NLA, IPv6")
 def nla_required_rdp_client(lab):
     network(lab, record=("server",))
-    shadow(lab, own_certificate(lab), "/sec:nla", bind=lab.server.v6)
+    shadow(lab, "/sec:nla", bind=lab.server.v6)
     refused(lab, "[%s]" % lab.server.v6, "/sec:rdp", keys=False)
 
 
 @scene("tls-required", "A client with Standard RDP Security at a server that requires TLS")
 def tls_required(lab):
     network(lab)
-    shadow(lab, own_certificate(lab), "/sec:tls")
+    shadow(lab, "/sec:tls")
     refused(lab, lab.server.v4, "/sec:rdp", keys=False)
 
 
@@ -43,7 +43,7 @@ def mcs_closed_tls_only_xrdp(lab):
 @scene("tls-not-allowed", "A client with TLS at a server that allows Standard RDP Security only")
 def tls_not_allowed(lab):
     network(lab)
-    shadow(lab, own_certificate(lab), "/sec:rdp")
+    shadow(lab, "/sec:rdp")
     refused(lab, lab.server.v4, "/sec:tls", keys=False)
 
 

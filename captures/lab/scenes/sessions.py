@@ -79,35 +79,35 @@ def session_xrdp_ipv6_port(lab):
 @scene("session-shadow-nla-tls13", "FreeRDP shadow server, NLA by NTLM over TLS 1.3, closed by the user")
 def session_shadow_nla_tls13(lab):
     network(lab, keys=True)
-    shadow(lab, Authority(lab).host(SERVER_NAME), "/sec:nla")
+    shadow(lab, "/sec:nla")
     visit(lab, lab.server.v4, stay=4)
 
 
 @scene("session-shadow-nla-tls12", "FreeRDP shadow server, NLA by NTLM over TLS 1.2 AES-GCM, closed by the user")
 def session_shadow_nla_tls12(lab):
     network(lab, keys=True)
-    shadow(lab, Authority(lab).host(SERVER_NAME), "/sec:nla")
+    shadow(lab, "/sec:nla")
     visit(lab, lab.server.v4, "+enforce-tlsv1_2", stay=4)
 
 
 @scene("session-shadow-nla-cbc-etm", "NLA by NTLM over TLS 1.2 AES-CBC-SHA256 with encrypt-then-MAC")
 def session_shadow_nla_cbc(lab):
     network(lab, keys=True)
-    shadow(lab, Authority(lab).host(SERVER_NAME), "/sec:nla")
+    shadow(lab, "/sec:nla")
     visit(lab, lab.server.v4, "+enforce-tlsv1_2", "/tls-ciphers:ECDHE-RSA-AES128-SHA256", stay=4)
 
 
 @scene("session-shadow-nla-chacha13", "NLA by NTLM over TLS 1.3 ChaCha20-Poly1305, recorded at the server")
 def session_shadow_nla_chacha13(lab):
     network(lab, keys=True, record=("server",))
-    shadow(lab, Authority(lab).host(SERVER_NAME), "/sec:nla")
+    shadow(lab, "/sec:nla")
     visit(lab, lab.server.v4, stay=4, **openssl_conf(lab, "client", Ciphersuites="TLS_CHACHA20_POLY1305_SHA256"))
 
 
 @scene("session-prompt-then-accepted", "The client asks about the certificate; the user says yes after seconds")
 def session_prompt_then_accepted(lab):
     network(lab, keys=True)
-    shadow(lab, Authority(lab).host(SERVER_NAME), "/sec:nla")
+    shadow(lab, "/sec:nla")
     client = freerdp(lab, lab.server.v4, certificate=None, answer=b"")
     time.sleep(4)
     client.stdin.write(b"Y\n")
@@ -127,7 +127,7 @@ def session_fallback_rdp(lab):
 @scene("session-fallback-nla", "TLS alone refused with HYBRID_REQUIRED; the user retries with NLA and connects")
 def session_fallback_nla(lab):
     network(lab, keys=True)
-    shadow(lab, Authority(lab).host(SERVER_NAME), "/sec:nla")
+    shadow(lab, "/sec:nla")
     finished(freerdp(lab, lab.server.v4, "/sec:tls"))
     time.sleep(0.5)
     visit(lab, lab.server.v4, stay=4)

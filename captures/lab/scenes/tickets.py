@@ -27,11 +27,10 @@ def expect(answer, wanted):
 
 def host(lab, **options):
     """A host that accepts the right password, or answers what `options` say (see `front.Front`)."""
-    certificate = Authority(lab).host(SERVER_NAME)
     if options:
-        Front(lab, certificate, selected=HYBRID, tls="1.2", **options)
+        Front(lab, Authority(lab).host(SERVER_NAME), selected=HYBRID, tls="1.2", **options)
     else:
-        shadow(lab, certificate, "/sec:nla")
+        shadow(lab, "/sec:nla")
 
 
 @scene("kerberos-preauth-required-healthy", "PREAUTH_REQUIRED is ordinary: ticket granted (UDP), then a session")

@@ -153,7 +153,7 @@ def session_small_segments(lab):
     network(lab, keys=True)
     lab.net["r1"].nft("table inet clamp {\n chain forward {\n  type filter hook forward priority 0\n"
                       "  tcp flags syn tcp option maxseg size set 300\n }\n}\n")
-    shadow(lab, own_certificate(lab), "/sec:nla")
+    shadow(lab, "/sec:nla")
     visit(lab, lab.server.v4, "+enforce-tlsv1_2", stay=5)
 
 
@@ -161,7 +161,7 @@ def session_small_segments(lab):
 def session_shadow_nla_wan(lab):
     network(lab, keys=True)
     wide_area(lab)
-    shadow(lab, own_certificate(lab), "/sec:nla")
+    shadow(lab, "/sec:nla")
     visit(lab, lab.server.v4, stay=9)
 
 
