@@ -3,6 +3,7 @@
 pub mod lookups;
 pub mod udp;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::capture::{Span, Timestamp};
@@ -99,7 +100,8 @@ fn may_be_asking(t: &Transcript, progress: &Progress) -> bool {
 /// Gathers transcripts into attempts.
 #[derive(Debug, Default)]
 pub struct Gatherer {
-    open: Vec<Attempt>,
+    /// Attempts that may still grow, by client, so that a flood of clients costs each only its own.
+    open: BTreeMap<IpAddr, Vec<Attempt>>,
     /// Conversations whose attempt is not known yet.
     udp: Vec<(UdpTranscript, UdpProgress)>,
     next: u32,
@@ -109,7 +111,8 @@ impl Gatherer {
     /// Takes a finished connection in.
     pub fn push(&mut self, t: Transcript) {
         let progress = Progress::of(&t);
-        if let Some(attempt) = self.open.iter_mut().rev().find(|attempt| attempt.takes(&t)) {
+        let open = self.open.entry(t.client.ip()).or_default();
+        if let Some(attempt) = open.iter_mut().rev().find(|attempt| attempt.takes(&t)) {
             let at = attempt
                 .connections
                 .partition_point(|(other, _)| other.started() <= t.started());
@@ -117,7 +120,7 @@ impl Gatherer {
             return;
         }
         self.next += 1;
-        self.open.push(Attempt {
+        open.push(Attempt {
             id: self.next,
             client: t.client.ip(),
             connections: vec![(t, progress)],
@@ -128,12 +131,13 @@ impl Gatherer {
     /// The attempts to which nothing can be added any more at `now`, given the starts of connections that are still followed.
     pub fn settled(&mut self, now: Timestamp, still_followed: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
         self.attach();
-        let (mut ripe, open): (Vec<Attempt>, Vec<Attempt>) = self
-            .open
-            .drain(..)
-            .partition(|attempt| attempt.open_until() < now && !still_followed(attempt));
-        self.open = open;
+        let mut ripe: Vec<Attempt> = Vec::new();
+        for open in self.open.values_mut() {
+            ripe.extend(open.extract_if(.., |attempt| attempt.open_until() < now && !still_followed(attempt)));
+        }
+        self.open.retain(|_, open| !open.is_empty());
         ripe.extend(self.alone(now, |attempt| !still_followed(attempt)));
+        ripe.sort_unstable_by_key(|attempt| attempt.id);
         ripe
     }
 
@@ -145,8 +149,9 @@ impl Gatherer {
     /// All attempts, at the end.
     pub fn finish(&mut self) -> Vec<Attempt> {
         self.attach();
-        let mut all = std::mem::take(&mut self.open);
+        let mut all: Vec<Attempt> = std::mem::take(&mut self.open).into_values().flatten().collect();
         all.extend(self.alone(Timestamp(i64::MAX), |_| true));
+        all.sort_unstable_by_key(|attempt| attempt.id);
         all
     }
 }

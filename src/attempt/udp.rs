@@ -63,12 +63,16 @@ impl Gatherer {
     pub(super) fn attach(&mut self) {
         let waiting = std::mem::take(&mut self.udp);
         for (t, progress) in waiting {
-            let found = self
-                .open
-                .iter()
-                .rposition(|attempt| attempt.is_correlated(&t))
-                .or_else(|| self.open.iter().rposition(|attempt| attempt.takes_udp(&t)));
-            match found.and_then(|at| self.open.get_mut(at)) {
+            // The same correlation identifier ties them across addresses; without one the client's own attempts are asked.
+            let correlated = t
+                .correlation_id()
+                .and_then(|_| self.open.values_mut().flatten().rfind(|attempt| attempt.is_correlated(&t)));
+            if let Some(attempt) = correlated {
+                attempt.add_udp(t, progress);
+                continue;
+            }
+            let own = self.open.get_mut(&t.client.ip());
+            match own.and_then(|open| open.iter_mut().rfind(|attempt| attempt.takes_udp(&t))) {
                 Some(attempt) => attempt.add_udp(t, progress),
                 None => self.udp.push((t, progress)),
             }

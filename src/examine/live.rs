@@ -154,7 +154,7 @@ impl Examiner {
     /// Takes out the attempts that were judged since the last call: a report about each, in the order of their verdicts. `source` is
     /// what the source says of itself at this moment. Attempts and connections are numbered on from call to call.
     pub fn drain(&mut self, source: &SourceSummary) -> Vec<Report> {
-        let rows = std::mem::take(&mut self.rows);
+        let rows = self.rows.take();
         let Some(door) = &mut self.door else { return Vec::new() };
         let mut reports = Vec::new();
         for row in rows {
@@ -268,7 +268,8 @@ impl Examiner {
             let who = (lookup.client, lookup.name.clone());
             let told = door.failures.insert(who, lookup.started());
             if told.is_none_or(|before| lookup.started().since(before) > names::REPEATED) {
-                self.rows.push(assemble::lookup_row(lookup, finding));
+                self.rows
+                    .push(assemble::lookup_row(lookup, finding), self.options.limits.verdicts);
             }
         }
     }

@@ -3,6 +3,7 @@
 mod assemble;
 mod assemble_udp;
 mod filter;
+mod keep;
 mod gateway;
 mod live;
 mod names;
@@ -14,14 +15,14 @@ mod tcp;
 mod times;
 mod udp;
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::attempt::lookups::{Lookups, RdpNames};
 use crate::attempt::{Attempt, Gatherer};
 use crate::capture::{Frame, SourceSummary, Span, Timestamp};
 use crate::diagnosis::Context;
-use crate::flow::{Limits, Lobby, Table};
+use crate::flow::{Limits, Lobby, Slot, Table};
 use crate::packet::fragments::Reassembler;
 use crate::packet::{Body, Packet, fast};
 use crate::report::Report;
@@ -62,7 +63,7 @@ pub struct Examiner {
     options: Options,
     state: State,
     sources: Vec<model::SourceReport>,
-    rows: Vec<assemble::Row>,
+    rows: keep::Rows,
     quality: Vec<model::QualityNote>,
     notes: Vec<model::Note>,
     shortfalls: Vec<String>,
@@ -85,6 +86,8 @@ struct State {
     /// RD Gateways that content has shown.
     gateways: HashSet<SocketAddr>,
     flows: Table<Box<Live>>,
+    /// Connections whose handshake was not complete when they were last looked at, oldest first, and whether they were spared once.
+    half_open: VecDeque<(Slot, u32, bool)>,
     lobby: Lobby,
     fragments: Reassembler,
     gatherer: Gatherer,
@@ -96,6 +99,7 @@ struct State {
     udp_ports: PortSet,
     strays: strays::Strays,
     evicted: u64,
+    unanswered: u64,
 }
 
 impl State {
@@ -118,6 +122,7 @@ impl State {
             services: HashSet::new(),
             gateways: HashSet::new(),
             flows: Table::default(),
+            half_open: VecDeque::new(),
             lobby: Lobby::new(limits.strangers, limits.dismissed),
             fragments: Reassembler::new(256, 1 << 20),
             gatherer: Gatherer::default(),
@@ -129,6 +134,7 @@ impl State {
             udp_ports,
             strays: strays::Strays::default(),
             evicted: 0,
+            unanswered: 0,
         }
     }
 }
@@ -141,7 +147,7 @@ impl Examiner {
             options,
             state,
             sources: Vec::new(),
-            rows: Vec::new(),
+            rows: keep::Rows::default(),
             quality: Vec::new(),
             notes: Vec::new(),
             shortfalls: Vec::new(),
@@ -229,6 +235,12 @@ impl Examiner {
             ));
         }
         self.notes.extend(self.state.strays.notes(self.state.source));
+        if self.state.unanswered > 0 {
+            self.shortfalls.push(format!(
+                "{} unanswered or half-open connections were only counted: more than {} were open at one time, as in a flood or a scan",
+                self.state.unanswered, self.options.limits.half_open
+            ));
+        }
         let fragments = self.state.fragments.stats();
         self.quality
             .extend(self.state.quality.notes(self.state.source, &summary, fragments));
@@ -251,7 +263,8 @@ impl Examiner {
 
     /// The report over all sources.
     pub fn finish(mut self) -> Report {
-        let mut rows = std::mem::take(&mut self.rows);
+        self.shortfalls.extend(self.rows.shortfalls());
+        let mut rows = self.rows.take();
         let found = rows.len();
         rows.retain(|row| filter::wanted(row.attempt(), row.connections(), &self.options));
         let nothing = match found {
@@ -296,7 +309,7 @@ impl Examiner {
             if filter::wanted(row.attempt(), row.connections(), &self.options) {
                 attempt.connections.iter().for_each(|(t, _)| self.times.add(&t.tcp));
             }
-            self.rows.push(row);
+            self.rows.push(row, self.options.limits.verdicts);
         }
     }
 

@@ -64,7 +64,8 @@ impl Examiner {
             });
             if !told && let Some(finding) = judge(lookup, &names, &lookups, last) {
                 seen.push((lookup.client, lookup.name.clone(), lookup.started()));
-                self.rows.push(assemble::lookup_row(lookup, finding));
+                self.rows
+                    .push(assemble::lookup_row(lookup, finding), self.options.limits.verdicts);
             }
         }
         if lookups.forgotten > 0 {

@@ -350,7 +350,36 @@ impl Examiner {
             in_session: false,
             recorder: Recorder::new(&self.options.limits, opening == Opening::MidStream, self.keys.clone()),
         };
-        self.state.flows.insert(key, Box::new(live)).0
+        let id = live.id;
+        let slot = self.state.flows.insert(key, Box::new(live)).0;
+        if opening == Opening::Handshake {
+            self.state.half_open.push_back((slot, id, false));
+            self.bound_half_open();
+        }
+        slot
+    }
+
+    /// Lets the oldest connection go whose handshake did not complete, where there are too many of them. One whose SYN was repeated
+    /// is spared once: floods and scans do not repeat themselves, people's machines do.
+    fn bound_half_open(&mut self) {
+        while self.state.half_open.len() > self.options.limits.half_open {
+            let Some((slot, id, spared)) = self.state.half_open.pop_front() else {
+                return;
+            };
+            let Some(live) = self.state.flows.get(slot).filter(|live| live.id == id) else {
+                continue;
+            };
+            let handshake = &live.tcp.handshake;
+            if handshake.ack.is_some() || live.tcp.closed.is_some() || live.recorder.moments().last().is_some() {
+                continue;
+            }
+            if handshake.syns > 1 && !spared {
+                self.state.half_open.push_back((slot, id, true));
+                continue;
+            }
+            self.state.flows.remove(slot);
+            self.state.unanswered += 1;
+        }
     }
 
     fn follow(&mut self, slot: Slot, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>, transport: Option<&[u8]>) {

@@ -34,6 +34,8 @@ pub struct Limits {
     pub out_of_order_segments: usize,
     /// Connections that could be RDP and are followed at one time.
     pub connections: usize,
+    /// Of those, connections whose handshake is not complete; a flood of them must not push others out.
+    pub half_open: usize,
     /// Flows of which only the first packets are known, kept until their content shows what they are.
     pub strangers: usize,
     /// Flows that are known not to be RDP and are passed over.
@@ -44,7 +46,7 @@ pub struct Limits {
     pub moments_head: usize,
     /// Moments of a transcript kept from its end.
     pub moments_tail: usize,
-    /// Judged connections kept in full; more are only counted.
+    /// Judged attempts kept in full; more are only counted. Failures may take all of it, healthy attempts half.
     pub verdicts: usize,
     /// Lookups (DNS, Kerberos) remembered at one time.
     pub lookups: usize,
@@ -57,13 +59,14 @@ impl Default for Limits {
             log_tail: 128,
             out_of_order_bytes: 256 * 1024,
             out_of_order_segments: 64,
-            connections: 16_384,
+            connections: 8_192,
+            half_open: 2_048,
             strangers: 8_192,
             dismissed: 1 << 20,
             message_bytes: 128 * 1024,
             moments_head: 256,
             moments_tail: 64,
-            verdicts: 10_000,
+            verdicts: 4_000,
             lookups: 4_096,
         }
     }

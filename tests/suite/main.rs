@@ -10,6 +10,8 @@ mod formats;
 mod tables;
 /// Every capture against the truth that a person wrote.
 mod golden;
+/// Floods and scans stay inside the stated memory.
+mod limits;
 /// What must not change a verdict.
 mod laws;
 /// What must hold for every parser on every input; shared with the fuzz targets.
