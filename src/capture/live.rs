@@ -162,6 +162,9 @@ pub struct Live {
 struct Port {
     name: String,
     capture: Option<Capture<Active>>,
+    /// The number of the interface in the system; another one under the same name is another interface.
+    index: Option<u32>,
+    is_down: bool,
     link: LinkType,
     retry_at: Instant,
     barred: bool,
@@ -186,6 +189,8 @@ impl Live {
             ports.push(Port {
                 name: name.clone(),
                 capture: Some(capture),
+                index: state(name).map(|(index, _)| index),
+                is_down: false,
                 link,
                 retry_at: now,
                 barred: false,
@@ -281,6 +286,9 @@ impl Live {
         for port in &mut self.ports {
             if port.capture.is_some() {
                 port.count();
+                if let Some(news) = port.look() {
+                    return Some(news);
+                }
                 continue;
             }
             if now < port.retry_at {
@@ -290,6 +298,7 @@ impl Live {
             match open_port(&port.name, &self.options) {
                 Ok((capture, link)) => {
                     (port.capture, port.link, port.counted, port.barred) = (Some(capture), link, (0, 0), false);
+                    (port.index, port.is_down) = (state(&port.name).map(|(index, _)| index), false);
                     return Some(News::Back {
                         interface: port.name.clone(),
                     });
@@ -381,15 +390,45 @@ impl Port {
             }
             Err(pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets) => None,
             Err(error) => {
-                self.count();
-                self.capture = None;
-                self.retry_at = Instant::now() + RETRY;
+                self.close();
                 Some(News::Lost {
                     interface: self.name.clone(),
                     why: error.to_string(),
                 })
             }
         }
+    }
+
+    /// Whether the interface went down, came up, or is another one now. libpcap does not say so where it reads without waiting.
+    fn look(&mut self) -> Option<News> {
+        let known = self.index?;
+        let interface = self.name.clone();
+        match state(&self.name) {
+            Some((index, up)) if index == known => {
+                let was_down = std::mem::replace(&mut self.is_down, !up);
+                match (was_down, self.is_down) {
+                    (false, true) => Some(News::Lost {
+                        interface,
+                        why: "it is down".to_owned(),
+                    }),
+                    (true, false) => Some(News::Back { interface }),
+                    _ => None,
+                }
+            }
+            _ => {
+                self.close();
+                (!self.is_down).then(|| News::Lost {
+                    interface,
+                    why: "it is gone".to_owned(),
+                })
+            }
+        }
+    }
+
+    fn close(&mut self) {
+        self.count();
+        self.capture = None;
+        self.retry_at = Instant::now() + RETRY;
     }
 
     fn count(&mut self) {
@@ -399,6 +438,14 @@ impl Port {
             self.counted = (stat.dropped, stat.if_dropped);
         }
     }
+}
+
+/// The number of an interface in the system, and whether it is up; `None` where there is none of that name.
+fn state(name: &str) -> Option<(u32, bool)> {
+    let found = pnet::datalink::interfaces()
+        .into_iter()
+        .find(|interface| interface.name == name)?;
+    Some((found.index, found.is_up()))
 }
 
 /// Both parts of a `timeval` are of another width on every system.

@@ -8,6 +8,9 @@ mod cli;
 mod formats;
 /// The tables of causes and formats against the contract.
 mod tables;
+/// Live capture on real interfaces.
+#[cfg(all(feature = "live", target_os = "linux"))]
+mod live;
 /// Every capture against the truth that a person wrote.
 mod golden;
 /// Floods and scans stay inside the stated memory.

@@ -35,6 +35,10 @@ const ROUND: Duration = Duration::from_secs(1);
 const BURST: u32 = 256;
 /// How often machines are told how the capture stands, where nobody said.
 const STATUS: Duration = Duration::from_secs(60);
+/// At the end the kernel's buffer is read for at most so long,
+const REST: Duration = Duration::from_secs(2);
+/// and until it has been empty for so long, which is longer than the kernel gathers packets.
+const PAUSE: Duration = Duration::from_millis(100);
 /// So many attempts are kept in one minute; a storm of failures is counted, and does not stop the capture for its disk.
 const KEPT_PER_MINUTE: u32 = 60;
 
@@ -136,6 +140,12 @@ struct Watch<'a> {
 impl Watch<'_> {
     fn run(mut self) -> anyhow::Result<ExitCode> {
         self.greet()?;
+        self.watch_on()?;
+        self.take_rest();
+        self.finish()
+    }
+
+    fn watch_on(&mut self) -> anyhow::Result<()> {
         let mut burst = 0;
         loop {
             match self.live.tick() {
@@ -160,10 +170,24 @@ impl Watch<'_> {
                 self.round(now)?;
             }
             if self.is_done(now) {
-                break;
+                return Ok(());
             }
         }
-        self.finish()
+    }
+
+    /// Takes what the kernel still holds: what passed before the end is judged, too.
+    fn take_rest(&mut self) {
+        let until = Instant::now() + REST;
+        let mut quiet = Instant::now();
+        while Instant::now() < until && quiet.elapsed() < PAUSE {
+            if let Tick::Frame(frame) = self.live.tick() {
+                if self.keep.is_some() {
+                    self.ring.push(&frame);
+                }
+                self.examiner.push(&frame);
+                quiet = Instant::now();
+            }
+        }
     }
 
     fn is_done(&self, now: Instant) -> bool {
