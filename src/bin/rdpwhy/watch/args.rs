@@ -1,5 +1,6 @@
 //! The arguments of `watch`, their help and their checks.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -112,6 +113,14 @@ pub struct WatchArgs {
     #[arg(long, value_name = "TIME", help_heading = "Output")]
     pub status: Option<Time>,
 
+    /// Show a screen instead of lines: rates, open connections, verdicts
+    #[arg(long, help_heading = "Output", conflicts_with = "format")]
+    pub tui: bool,
+
+    /// Serve figures for Prometheus here; a port alone is one on the loopback
+    #[arg(long, value_name = "[ADDRESS:]PORT", help_heading = "Output")]
+    pub metrics: Option<Place>,
+
     /// Keep the packets and the report of each failed attempt in DIR
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Evidence")]
     pub evidence: Option<PathBuf>,
@@ -146,6 +155,10 @@ pub struct WatchArgs {
 
     #[command(flatten)]
     pub look: LookArgs,
+
+    /// Print a unit for systemd and do nothing else
+    #[arg(long, exclusive = true)]
+    pub systemd_unit: bool,
 
     /// Show times in the local zone instead of UTC
     #[arg(long)]
@@ -187,6 +200,23 @@ impl WatchArgs {
             gateways: self.gateway.clone(),
             ..Options::default()
         }
+    }
+}
+
+/// Where to listen: `9389` on the loopback, or `192.0.2.1:9389`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(pub SocketAddr);
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(typed: &str) -> Result<Place, String> {
+        let on_loopback = typed.parse::<u16>().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        on_loopback
+            .ok()
+            .or_else(|| typed.parse().ok())
+            .map(Place)
+            .ok_or_else(|| format!("{typed:?} is no address with a port; write 9389 or 192.0.2.1:9389"))
     }
 }
 

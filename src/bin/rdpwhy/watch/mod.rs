@@ -1,5 +1,6 @@
 //! Live interfaces in, verdicts as they fall out, for as long as one likes.
 
+use std::net::TcpListener;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,23 +17,29 @@ use rdpwhy::report::{Report, clock, ndjson};
 use args::{Lines, WatchArgs};
 use keep::Keep;
 use lines::Writer;
+use metrics::Metrics;
 use ring::Ring;
 use sinks::{Sinks, Urgency};
 use tally::{Status, Tally};
+use view::View;
 
 pub mod args;
 mod keep;
 mod lines;
+mod metrics;
 #[cfg(unix)]
 mod privileges;
 mod ring;
 mod sinks;
 mod tally;
+mod view;
 
 /// How often verdicts are looked for.
 const ROUND: Duration = Duration::from_secs(1);
 /// Between two looks at the time under load.
 const BURST: u32 = 256;
+/// How often the screen is drawn.
+const DRAWING: Duration = Duration::from_millis(250);
 /// How often machines are told how the capture stands, where nobody said.
 const STATUS: Duration = Duration::from_secs(60);
 /// At the end the kernel's buffer is read for at most so long,
@@ -47,6 +54,9 @@ const KEPT_PER_MINUTE: u32 = 60;
 /// # Errors
 /// Where the capture cannot begin, or a place to write to cannot be opened.
 pub fn watch(args: &WatchArgs) -> anyhow::Result<ExitCode> {
+    if args.systemd_unit {
+        return systemd_unit();
+    }
     if args.interfaces().is_empty() {
         anyhow::bail!("name an interface with -i; rdpwhy interfaces lists them");
     }
@@ -57,6 +67,10 @@ pub fn watch(args: &WatchArgs) -> anyhow::Result<ExitCode> {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
     let live = Live::open(args.live())?;
+    let listener = match args.metrics {
+        Some(place) => Some(TcpListener::bind(place.0).with_context(|| format!("metrics on {}", place.0))?),
+        None => None,
+    };
     #[cfg(unix)]
     let syslog = match args.syslog {
         true => Some(sinks::Syslog::open().context("the system's log")?),
@@ -83,9 +97,20 @@ pub fn watch(args: &WatchArgs) -> anyhow::Result<ExitCode> {
         }
         None => None,
     };
+    let metrics = Metrics::new();
+    if let Some(listener) = listener {
+        metrics.serve(listener).context("metrics")?;
+    }
     let zone = if args.local { TimeZone::system() } else { TimeZone::UTC };
     let now = Instant::now();
     let every = args.status.map(|time| time.0);
+    let view = match args.tui {
+        true => {
+            let title = args.interfaces().join(", ");
+            Some(View::open(title, zone.clone()).context("a screen needs a terminal")?)
+        }
+        false => None,
+    };
     let watch = Watch {
         args,
         live,
@@ -97,7 +122,7 @@ pub fn watch(args: &WatchArgs) -> anyhow::Result<ExitCode> {
             zone,
         },
         sinks: Sinks {
-            stdout: true,
+            stdout: !args.tui,
             color: args.look.color.on_stdout(),
             log,
             #[cfg(unix)]
@@ -105,6 +130,9 @@ pub fn watch(args: &WatchArgs) -> anyhow::Result<ExitCode> {
             lost: 0,
         },
         tally: Tally::default(),
+        metrics,
+        view,
+        next_drawing: now,
         stop,
         started: now,
         next_round: now + ROUND,
@@ -114,6 +142,14 @@ pub fn watch(args: &WatchArgs) -> anyhow::Result<ExitCode> {
         last_frame: None,
     };
     watch.run()
+}
+
+/// Prints the unit with the place of this program in it.
+fn systemd_unit() -> anyhow::Result<ExitCode> {
+    let program = std::env::current_exe().context("the place of this program")?;
+    let unit = include_str!("rdpwhy-watch.service").replace("@PROGRAM@", &program.to_string_lossy());
+    crate::output::to_stdout(false, |out| out.write_all(unit.as_bytes())).context("standard output")?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Everything that takes part.
@@ -126,6 +162,9 @@ struct Watch<'a> {
     writer: Writer,
     sinks: Sinks,
     tally: Tally,
+    metrics: Metrics,
+    view: Option<View>,
+    next_drawing: Instant,
     stop: Arc<AtomicBool>,
     started: Instant,
     next_round: Instant,
@@ -168,6 +207,10 @@ impl Watch<'_> {
             if now >= self.next_round {
                 self.next_round = now + ROUND;
                 self.round(now)?;
+            }
+            if self.view.is_some() && now >= self.next_drawing {
+                self.next_drawing = now + DRAWING;
+                self.draw()?;
             }
             if self.is_done(now) {
                 return Ok(());
@@ -225,12 +268,28 @@ impl Watch<'_> {
         }
         self.examiner.settle(at);
         self.deliver()?;
+        let status = self.status();
+        self.metrics.status(&status);
+        if let Some(view) = &mut self.view {
+            view.second(&status);
+        }
         if let Some(every) = self.status_every
             && now >= self.next_status
         {
             self.next_status = now + every;
-            let line = self.writer.status(Live::now(), &self.status())?;
+            let line = self.writer.status(Live::now(), &status)?;
             self.say(Urgency::Info, &line);
+        }
+        Ok(())
+    }
+
+    fn draw(&mut self) -> anyhow::Result<()> {
+        let status = self.status();
+        if let Some(view) = &mut self.view {
+            view.draw(Live::now(), &status, &self.examiner.followed(view::OPEN))?;
+            if view.wants_end()? {
+                self.stop.store(true, Ordering::Relaxed);
+            }
         }
         Ok(())
     }
@@ -241,6 +300,10 @@ impl Watch<'_> {
         for mut report in self.examiner.drain(&source) {
             self.tally.own_up(&mut report);
             let outcome = self.tally.count(&report);
+            self.metrics.attempt(&report);
+            if let Some(view) = &mut self.view {
+                view.verdict(&report, outcome);
+            }
             let folder = match outcome {
                 Outcome::Failure => self.keep_evidence(&report)?,
                 _ => None,
@@ -305,6 +368,9 @@ impl Watch<'_> {
     }
 
     fn notice(&mut self, text: &str) -> anyhow::Result<()> {
+        if let Some(view) = &mut self.view {
+            view.notice(Live::now(), text);
+        }
         let line = self.writer.notice(Live::now(), text)?;
         self.say(Urgency::Notice, &line);
         Ok(())
@@ -348,6 +414,10 @@ impl Watch<'_> {
 
     /// Judges what is open, tells it, and says how it was.
     fn finish(mut self) -> anyhow::Result<ExitCode> {
+        // The terminal is given back before the last lines.
+        if self.view.take().is_some() {
+            self.sinks.stdout = true;
+        }
         let source = self.live.summary();
         self.tally.look(Live::now(), self.live.drops());
         self.args_met_or(|watch| {
