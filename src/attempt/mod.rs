@@ -1,6 +1,7 @@
 //! Transcripts in, attempts out: what belongs to one user action.
 
 pub mod lookups;
+pub mod tickets;
 pub mod udp;
 
 use std::collections::BTreeMap;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::attempt::Attempt;
+use crate::attempt::tickets::Tickets;
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Confidence, EndedBy, Evidence, Leans, Mechanism, Verdict};
@@ -133,6 +134,8 @@ pub struct Context {
     pub certificates: CertificateBook,
     /// Names that lookups gave to addresses, the latest last.
     pub names: HashMap<IpAddr, String>,
+    /// What KDCs answered.
+    pub tickets: Tickets,
 }
 
 /// One connection in the light of its attempt.

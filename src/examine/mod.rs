@@ -5,6 +5,7 @@ mod assemble_udp;
 mod filter;
 mod keep;
 mod gateway;
+mod kerberos;
 mod live;
 mod names;
 mod overall;
@@ -19,6 +20,7 @@ use std::collections::{HashSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::attempt::lookups::{Lookups, RdpNames};
+use crate::attempt::tickets::KERBEROS;
 use crate::attempt::{Attempt, Gatherer};
 use crate::capture::{Frame, SourceSummary, Span, Timestamp};
 use crate::diagnosis::Context;
@@ -173,6 +175,15 @@ impl Examiner {
                     self.dns_datagram((frame.no, frame.at), from, to, payload);
                 }
                 self.udp_peeked(frame, &peek);
+                if peek.src_port == KERBEROS {
+                    let start = peek.payload_at as usize;
+                    let payload = frame.bytes.get(start..start + peek.payload_seen as usize).unwrap_or_default();
+                    let (from, to) = (
+                        SocketAddr::new(peek.src, peek.src_port),
+                        SocketAddr::new(peek.dst, peek.dst_port),
+                    );
+                    self.kerberos_datagram((frame.no, frame.at), from, to, payload);
+                }
             }
             None => self.push_slowly(frame),
         }
@@ -210,6 +221,11 @@ impl Examiner {
                     self.dns_datagram((packet.no, packet.at), from, to, datagram.payload);
                 }
                 self.udp_decoded(packet, datagram);
+                if datagram.src_port == KERBEROS {
+                    let from = SocketAddr::new(packet.ip.src, datagram.src_port);
+                    let to = SocketAddr::new(packet.ip.dst, datagram.dst_port);
+                    self.kerberos_datagram((packet.no, packet.at), from, to, datagram.payload);
+                }
             }
             Body::Fragment(_) | Body::Other(_) => {}
         }

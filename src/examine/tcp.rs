@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::attempt::tickets::KERBEROS;
 use crate::capture::{Frame, Span, Timestamp};
 use crate::examine::Examiner;
 use crate::examine::gateway::{self, Hello, Reason};
@@ -103,6 +104,9 @@ impl Examiner {
         };
         if glance.from.port() == DNS || glance.to.port() == DNS {
             self.dns_segment((frame.no, frame.at), glance.from, glance.to, glance.payload);
+        }
+        if glance.from.port() == KERBEROS {
+            self.kerberos_segment((frame.no, frame.at), glance.from, glance.to, glance.payload);
         }
         if self.is_wanted(&glance) {
             let packet = fast::complete(frame, peek);

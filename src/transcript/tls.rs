@@ -91,7 +91,10 @@ impl Tls {
         match Handshake::parse(raw, self.agreed.version) {
             Ok(Handshake::ClientHello(hello)) => What::ClientHello(hello),
             Ok(Handshake::ServerHello(hello)) => {
-                if !hello.hello_retry_request {
+                if hello.hello_retry_request {
+                    // TLS 1.3 alone has it; a ChangeCipherSpec may follow at once.
+                    self.agreed.version = Some(Version::TLS13);
+                } else {
                     self.agreed = Agreed {
                         version: Some(hello.version()),
                         suite: Some(hello.cipher_suite),

@@ -61,7 +61,9 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         .iter()
         .any(|(other, _)| other.started() > case.t.started());
     let confidence = if redialled { Confidence::Possible } else { Confidence::Likely };
-    let verdict = Verdict::new(&ABORTED_BY_CLIENT, confidence, act, summary, case.close_evidence()?).because(goodbye(case));
+    let verdict = Verdict::new(&ABORTED_BY_CLIENT, confidence, act, summary, case.close_evidence()?)
+        .because(goodbye(case))
+        .because(unasked(case));
     let verdict = match case.phase() {
         Phase::CredSsp | Phase::Mcs => verdict
             .or(&CERTIFICATE_UNTRUSTED, "clients that ask the user about the certificate close like this when the answer is no")
@@ -84,6 +86,19 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         case.close.mechanism()
     };
     Some(Finding::new(verdict, EndedBy::Client, how))
+}
+
+/// The server's choice of a protocol that the client had not offered.
+fn unasked(case: &Case<'_>) -> Option<Evidence> {
+    let (moment, _) = case.t.confirm()?;
+    let selected = case.t.selected()?;
+    let offered = case.t.request()?.1.negotiation.as_ref()?.protocols;
+    (selected.0 & !offered.0 != 0 || (selected.0 == 0 && offered.0 != 0)).then(|| {
+        case.moment(
+            moment,
+            format!("the server selects {selected}, which the client (it offers {offered}) may not want"),
+        )
+    })
 }
 
 /// Whether the client's alert is the first of the two sides' last words.

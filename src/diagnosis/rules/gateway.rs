@@ -93,12 +93,13 @@ fn http_error(case: &Case<'_>, line: &Line, status: Option<u16>) -> Finding {
             ))
             .remedy("if a reverse proxy or WAF stands before the gateway, check that it lets RDG_OUT_DATA and WebSocket through");
     }
-    let by = if case.closed_by(Side::Client) || status.is_some() || case.closed_by(Side::Server) {
-        EndedBy::Server
+    // Without the status it is not known that the answer was a refusal: a gateway that closes itself may have failed otherwise.
+    let how = if status.is_none() && case.closed_by(Side::Server) {
+        case.close.mechanism()
     } else {
-        case.close.ended_by()
+        Mechanism::Refusal
     };
-    let finding = Finding::new(verdict, by, Mechanism::Refusal);
+    let finding = Finding::new(verdict, EndedBy::Server, how);
     match status {
         Some(status) => finding.fact("http_status", status),
         None => finding,

@@ -6,6 +6,7 @@ mod denied;
 mod idle;
 pub mod gateway;
 mod incomplete;
+mod kerberos;
 mod inspection;
 mod licensing;
 mod loss;
@@ -35,6 +36,7 @@ pub const RULES: &[(&str, Judge)] = &[
     ("a gateway's answer", gateway::judge),
     ("a TLS alert under encryption", tls_sealed::judge),
     ("a reset by a device", reset::by_device),
+    ("an error of the KDC", kerberos::judge),
     ("a refused logon", nla::refusal),
     ("a mapping that was lost in silence", idle::judge),
     ("large packets that vanish", pmtu::judge),
