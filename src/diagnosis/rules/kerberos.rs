@@ -151,7 +151,7 @@ fn through_proxy(case: &Case<'_>, to: Timestamp) -> Option<(Evidence, Refusal)> 
             },
             _ => None,
         })
-        .last()
+        .next_back()
         .map(|(moment, refusal)| {
             let code = u32::try_from(refusal.code).unwrap_or_default();
             let shown = case.moment(
