@@ -2,7 +2,7 @@
 
 use crate::capture::{FrameNo, Timestamp};
 use crate::flow::{Opening, Side};
-use crate::protocol::tls::record::Version;
+use crate::protocol::tls::record::{ContentType, Version};
 use crate::transcript::hidden::{self, Hidden};
 use crate::transcript::phase::{Phase, Role};
 use crate::transcript::tcp::Transcript;
@@ -61,6 +61,20 @@ impl Progress {
     }
 }
 
+/// Whether a connection that was open before the capture carries sealed data in both directions, and no handshake. The logon takes
+/// less than a second or waits for a person; what goes on speaking both ways is a session.
+fn runs_sealed(t: &Transcript) -> bool {
+    /// More than any pause in a logon leaves to be said, and far less than a session says.
+    const RECORDS: usize = 8;
+    let opened = t.client_hello().is_some() || t.server_hello().is_some() || t.confirm().is_some() || t.request().is_some();
+    let from = |side: Side| {
+        t.sealed()
+            .filter(|(moment, sealed)| moment.side == side && sealed.content_type == ContentType::APPLICATION_DATA)
+            .count()
+    };
+    !opened && Side::BOTH.into_iter().all(|side| from(side) >= RECORDS)
+}
+
 struct Walk {
     entered: Timestamp,
     done: Vec<Milestone>,
@@ -104,6 +118,9 @@ impl Walk {
         }
         if hidden::in_clear(t) {
             return self.behind(hidden, Phase::Mcs);
+        }
+        if midstream && runs_sealed(t) {
+            return (Phase::Session, true);
         }
         let next = hidden.first_phase;
         self.tls(t, next).unwrap_or_else(|| self.behind(hidden, next))

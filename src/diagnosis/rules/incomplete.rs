@@ -10,6 +10,18 @@ use crate::transcript::{Phase, What};
 /// The command that captures a connection in full on Windows, without anything to install.
 const ON_WINDOWS: &str = "on Windows: `pktmon start --capture --pkt-size 0 --comp nics -f rdp.etl`, reproduce, `pktmon stop`, `pktmon etl2pcap rdp.etl --out rdp.pcapng`";
 
+/// Finds where a close would be explained by what was not captured: one direction only, or holes in the logon. Who closed is seen,
+/// and why is not.
+pub fn holed(case: &Case<'_>) -> Option<Finding> {
+    let closed = case.close.at(case.t)?;
+    let in_logon = case.phase() < Phase::Session && case.phase() > Phase::Tcp;
+    let hole = case
+        .t
+        .outer()
+        .any(|moment| matches!(moment.what, What::Gap(_)) && moment.at <= closed);
+    (in_logon && (hole || case.t.only_side().is_some())).then(|| judge(case))
+}
+
 /// Always finds: too little is known.
 pub fn judge(case: &Case<'_>) -> Finding {
     let t = case.t;
@@ -31,7 +43,9 @@ pub fn judge(case: &Case<'_>) -> Finding {
             ),
             "start the capture before the connection is opened",
         )
-    } else if let (Some(_), Phase::X224 | Phase::Tls) = (gap, case.phase()) {
+    } else if let (Some(_), phase) = (gap, case.phase())
+        && phase < Phase::Session
+    {
         (
             format!("bytes of the handshake with {host} are missing from the capture, just where the answer lies"),
             "capture without a snap length and without loss (a larger buffer, a filter on the host)",

@@ -48,6 +48,7 @@ pub const RULES: &[(&str, Judge)] = &[
     ("an ordinary end", ordinary::judge),
     ("a session that the server ended", denied::session_closed),
     ("a side that waited too long", timeout::judge),
+    ("a hole in the evidence", incomplete::holed),
     ("a close in the logon", nla::closed),
     ("a close in the negotiation", negotiation::closed),
     ("a close in the TLS handshake", tls::closed),

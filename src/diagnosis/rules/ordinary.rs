@@ -9,7 +9,7 @@ use crate::diagnosis::causes::{COMPLETED, ESTABLISHED, SESSION_CLOSED_BY_SERVER}
 use crate::diagnosis::close::{Close, side_ended};
 use crate::diagnosis::rules::denied;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
-use crate::flow::Side;
+use crate::flow::{Opening, Side};
 use crate::transcript::Phase;
 use crate::transcript::hidden::{Line, Said};
 
@@ -18,10 +18,11 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     if case.phase() != Phase::Session || denied::announced_error(case).is_some() {
         return None;
     }
-    let confidence = if case.progress.inferred {
-        Confidence::Likely
-    } else {
-        Confidence::Certain
+    let confidence = match (case.t.tcp.opening, case.progress.inferred) {
+        // How it came to the session was not captured.
+        (Opening::MidStream, true) => Confidence::Possible,
+        (_, true) => Confidence::Likely,
+        (_, false) => Confidence::Certain,
     };
     if let Some(line) = denied::goodbye(case).filter(|line| line.side == Side::Server) {
         return Some(announced(case, line, confidence));
