@@ -49,10 +49,11 @@ class Gateway(Responder):
     """
 
     def __init__(self, lab, context=None, port=443, refuse=None, upgraded="relay", target=None, node="gateway",
-                 leave=None, kdc=None):
+                 leave=None, kdc=None, ends=None):
         self.lab, self.context, self.refuse, self.upgraded = lab, context, refuse, upgraded
         self.target, self.node, self.leave = target, node, leave
         self.kdc = kdc  # address of a KDC for /KdcProxy; without it the proxy answers 503
+        self.ends = ends  # (seconds, code): CLOSE_CHANNEL with that code so long after the channel was made
         self.out_channels = {}  # RDG-Connection-Id -> the connection of RDG_OUT_DATA
         super().__init__(lab, self.serve_client, port, node)
 
@@ -159,10 +160,15 @@ class Gateway(Responder):
 
     def tunnel(self, channel):
         """Answer gateway packets until the end; relay data once the channel is made."""
-        host = None
+        host, due = None, None
         while True:
             if host and not channel.incoming.pending():
-                ready = select.select([channel.incoming, host], [], [], 20)[0]
+                wait = max(0.0, due - time.monotonic()) if due else 20
+                ready = select.select([channel.incoming, host], [], [], wait)[0]
+                if due and time.monotonic() >= due:
+                    channel.send(packet(CLOSE, struct.pack("<I", self.ends[1])))
+                    self.drain(channel.incoming)
+                    return
                 if host in ready:
                     data = host.recv(8000)
                     if not data:
@@ -184,6 +190,7 @@ class Gateway(Responder):
             if kind == CHANNEL:
                 with inside(self.lab.net[self.node].ns):
                     host = socket.create_connection(self.target, 10)
+                due = time.monotonic() + self.ends[0] if self.ends else None
             if kind in ANSWERS:
                 channel.send(ANSWERS[kind]())
             elif kind == DATA and host:

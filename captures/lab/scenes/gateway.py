@@ -7,8 +7,8 @@ import time
 import tlspeer
 from authority import Authority
 from kerberos import ProxyClient, Realm
-from scene import scene
-from software import PASSWORD, SERVER_NAME, USER, close_windows, finished, freerdp, network, nginx, xrdp
+from scene import scene, stop
+from software import PASSWORD, SERVER_NAME, USER, close_windows, finished, freerdp, network, nginx, xorg_desk, xrdp
 from tlspeer import server_context
 from tsgateway import AUTHORIZATION, CHANNEL, HANDSHAKE, TUNNEL, Gateway
 
@@ -221,3 +221,23 @@ def kdc_proxy_client_revoked(lab):
     if by_kdc_proxy(lab, user_is_locked=True).kinit(USER, PASSWORD):
         raise RuntimeError("the account is not locked")
     connect(lab, password="Winter-2025")
+
+
+@scene("gateway-session-timeout", "The gateway ends an established session: CLOSE_CHANNEL with E_PROXY_SESSIONTIMEOUT")
+def gateway_session_timeout(lab):
+    direct(lab, ends=(2.5, 0x000059F6))
+    process = freerdp(lab, lab.server.v4, "/g:" + NAME, "/gt:http", "/gu:" + USER, "/gp:" + PASSWORD, "/sec:tls",
+                      password=None)
+    finished(process)
+
+
+@scene("gateway-host-ends", "The host behind the gateway logs the user off: the end is announced inside the tunnel")
+def gateway_host_ends(lab):
+    certificate = gateway_network(lab)
+    desk, lines = xorg_desk(lab)
+    xrdp(lab, Authority(lab, "Second Root CA").host(SERVER_NAME), session=lines)
+    Gateway(lab, server_context(certificate, "1.2"), target=(lab.server.v4, 3389))
+    process = freerdp(lab, lab.server.v4, "/g:" + NAME, "/gt:http", "/gu:" + USER, "/gp:" + PASSWORD, "/sec:tls")
+    time.sleep(4)
+    stop(desk)
+    finished(process)
