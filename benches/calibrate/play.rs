@@ -424,6 +424,24 @@ fn forge(stage: &mut Stage<'_>, origin: Origin, peer: bool) -> Played {
     };
     let at = stage.packets.len();
     stage.packets.extend(copies);
+    // Seen between the two, with the device on the link: it resets the other end as well.
+    if origin == Origin::BothEnds && hops == 0 {
+        let host = stage.host(other);
+        let twin = Sent {
+            at: now + 60_000,
+            from_client: other,
+            ttl: stage.packets[at].ttl,
+            id: random_id.wrapping_add(1),
+            df: true,
+            flags: RST | ACK,
+            seq: stage.packets[at].ack,
+            ack: stage.packets[at].seq,
+            ..Sent::default()
+        };
+        if host.hops > 0 {
+            stage.packets.push(twin);
+        }
+    }
     // A device beside the line lets the packet pass: the peer answers as if nothing had happened, and the host, which has closed,
     // answers that with a RST of its own. A device in the line swallows it.
     let beside_the_line = matches!(

@@ -44,7 +44,7 @@ pub const RULES: &[(&str, Judge)] = &[
     ("a licensing error", licensing::judge),
     ("a denial", denied::denied),
     ("a policy on CredSSP", nla::policy),
-    ("a reset that is no client's way to leave", reset::odd_leave),
+    ("a reset that is no host's way to leave", reset::odd),
     ("an ordinary end", ordinary::judge),
     ("a session that the server ended", denied::session_closed),
     ("a side that waited too long", timeout::judge),

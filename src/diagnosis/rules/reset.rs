@@ -35,18 +35,16 @@ pub fn by_device(case: &Case<'_>) -> Option<Finding> {
     }
 }
 
-/// A session that ended by a RST in the client's name which is not how clients leave: one of a host that knows no such connection, or
-/// one that rather a device made.
-pub fn odd_leave(case: &Case<'_>) -> Option<Finding> {
+/// A reset that rather a device made than the side whose name it bears, though it cannot be told; and, in a session, one in the client's
+/// name that is not how clients leave.
+pub fn odd(case: &Case<'_>) -> Option<Finding> {
     let reset = taken(case)?;
-    if reset.seen.side != Side::Client || case.phase() != Phase::Session {
-        return None;
-    }
     let found = case.attribution(reset);
+    let leaves_oddly = reset.seen.side == Side::Client && case.phase() == Phase::Session && found.manner == Manner::NoSocket;
     match found.maker {
-        Maker::CannotTell if found.score > 0.0 => Some(peer_finding(case, reset, &found)),
+        Maker::CannotTell if found.score >= LEANING => Some(peer_finding(case, reset, &found)),
         // Clients leave with FIN or RST,ACK. This one answers data of the server without a socket: something else closed it before.
-        _ if found.manner == Manner::NoSocket && reset.trigger.is_some_and(|trigger| trigger.len > 0) => {
+        _ if leaves_oddly && reset.trigger.is_some_and(|trigger| trigger.len > 0) => {
             let mut finding = peer_finding(case, reset, &found);
             finding.verdict.confidence = finding.verdict.confidence.min(Confidence::Possible);
             finding.verdict.summary = format!(
@@ -58,6 +56,9 @@ pub fn odd_leave(case: &Case<'_>) -> Option<Finding> {
         _ => None,
     }
 }
+
+/// From so many decibans on (two to one) the benefit of the doubt is no longer the host's.
+const LEANING: f32 = 3.0;
 
 /// The last resort for a reset: the peer's own, or not to be told.
 pub fn by_peer(case: &Case<'_>) -> Option<Finding> {
