@@ -1,8 +1,8 @@
 //! Plays one connection: a recorded exchange of messages, between two hosts of known kind, ended by a RST of known origin.
 
-use crate::random::Random;
-use crate::stack::{Family, Host};
-use crate::wire::{ACK, PSH, RST, SYN, Sent};
+use super::random::Random;
+use super::stack::{Family, Host};
+use super::wire::{ACK, PSH, RST, SYN, Sent};
 
 /// What one side said in a recorded connection.
 #[derive(Clone, Debug)]
@@ -426,7 +426,7 @@ fn forge(stage: &mut Stage<'_>, origin: Origin, peer: bool) -> Played {
     stage.packets.extend(copies);
     // Seen between the two, with the device on the link: it resets the other end as well.
     if origin == Origin::BothEnds && hops == 0 {
-        let host = stage.host(other);
+        let seen_leaving = stage.host(other).hops > 0;
         let twin = Sent {
             at: now + 60_000,
             from_client: other,
@@ -438,7 +438,7 @@ fn forge(stage: &mut Stage<'_>, origin: Origin, peer: bool) -> Played {
             ack: stage.packets[at].seq,
             ..Sent::default()
         };
-        if host.hops > 0 {
+        if seen_leaving {
             stage.packets.push(twin);
         }
     }

@@ -1,7 +1,7 @@
 //! How TCP stacks write their packets and their resets, as measured on the wire.
 
-use crate::random::Random;
-use crate::wire::{ACK, RST, Sent};
+use super::random::Random;
+use super::wire::{ACK, RST, Sent};
 
 /// A family of TCP stacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +102,7 @@ impl Host {
 
     /// An ordinary packet.
     pub fn packet(&mut self, at: i64, flags: u8, payload: Vec<u8>, random: &mut Random) -> Sent {
-        let syn = flags & crate::wire::SYN != 0;
+        let syn = flags & super::wire::SYN != 0;
         let id = match (self.family, syn, self.is_client) {
             // Linux answers a SYN with identification 0.
             (Family::Linux | Family::OldLinux, true, false) => 0,

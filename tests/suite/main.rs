@@ -15,6 +15,8 @@ mod live;
 mod golden;
 /// Floods and scans stay inside the stated memory.
 mod limits;
+/// Who made a RST, and what the packets measure: short sequences, and many simulated connections.
+mod forensics;
 /// What must not change a verdict.
 mod laws;
 /// What must hold for every parser on every input; shared with the fuzz targets.
