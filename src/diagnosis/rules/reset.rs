@@ -44,7 +44,7 @@ pub fn odd(case: &Case<'_>) -> Option<Finding> {
     match found.maker {
         Maker::CannotTell if found.score >= LEANING => Some(peer_finding(case, reset, &found)),
         // Clients leave with FIN or RST,ACK. This one answers data of the server without a socket: something else closed it before.
-        _ if leaves_oddly && reset.trigger.is_some_and(|trigger| trigger.len > 0) => {
+        _ if leaves_oddly && found.score <= 0.0 && reset.trigger.is_some_and(|trigger| trigger.len > 0) => {
             let mut finding = peer_finding(case, reset, &found);
             finding.verdict.confidence = finding.verdict.confidence.min(Confidence::Possible);
             finding.verdict.summary = format!(
