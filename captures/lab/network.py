@@ -269,6 +269,11 @@ class Network:
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
         for node in self.nodes.values():
+            for pid in sh("ip", "netns", "pids", node.ns, check=False).split():
+                try:
+                    os.kill(int(pid), signal.SIGKILL)  # left its process group, as xrdp's children do
+                except ProcessLookupError:
+                    pass
             sh("ip", "netns", "del", node.ns, check=False)
             shutil.rmtree("/etc/netns/" + node.ns, ignore_errors=True)
         self.nodes.clear()
