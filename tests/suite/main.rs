@@ -21,6 +21,8 @@ mod forensics;
 mod laws;
 /// What must hold for every parser on every input; shared with the fuzz targets.
 mod oracles;
+/// The README shows what the program prints.
+mod readme;
 /// Inputs that once broke a parser, and captures cut at any place.
 mod survival;
 /// Slices, redaction and bundles.
