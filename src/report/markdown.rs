@@ -129,6 +129,7 @@ fn facts(report: &Report, view: &View, connection: &Connection, verdict: &Verdic
     let began = date_time(connection.started, &view.zone);
     let mut place = words::frames(connection);
     place.push_str(&format!(" of {}", words::source(report, connection.source)));
+    let filter = words::wireshark_filter(connection).map(|filter| format!("| In Wireshark | {} |\n", code(&filter)));
     let rows = [
         ("Who must act", words::act(verdict).to_owned()),
         ("Confidence", words::confidence(verdict).to_owned()),
@@ -140,7 +141,7 @@ fn facts(report: &Report, view: &View, connection: &Connection, verdict: &Verdic
         ("Captured", words::vantage(connection.vantage).to_owned()),
     ];
     let lines = rows.map(|(name, value)| format!("| {name} | {} |\n", escaped(&value)));
-    Block::new(0, "", "| | |\n|---|---|\n", lines)
+    Block::new(0, "", "| | |\n|---|---|\n", lines.into_iter().chain(filter))
 }
 
 fn evidence(connection: &Connection, verdict: &Verdict) -> Block {

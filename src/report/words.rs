@@ -105,6 +105,25 @@ pub(super) fn frames(connection: &Connection) -> String {
     }
 }
 
+/// The display filter by which Wireshark shows the connection (a lookup: the queries for its name).
+pub(super) fn wireshark_filter(connection: &Connection) -> Option<String> {
+    let Some(server) = connection.server else {
+        let name = connection.server_name.as_deref()?;
+        // A name from the wire goes into a filter only where it cannot be anything but a name.
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
+        return plain.then(|| format!("dns.qry.name == \"{name}\""));
+    };
+    let client = connection.client;
+    let family = if client.is_ipv4() { "ip" } else { "ipv6" };
+    let transport = connection.transport.slug();
+    Some(format!(
+        "{family}.addr == {} && {transport}.port == {} && {transport}.port == {}",
+        client.ip(),
+        client.port(),
+        server.port()
+    ))
+}
+
 /// Where the capture was taken.
 pub(super) fn vantage(vantage: Vantage) -> &'static str {
     match vantage {
@@ -241,6 +260,22 @@ mod tests {
         ] {
             assert_eq!(sentence(text), wanted);
         }
+    }
+
+    #[test]
+    fn a_filter_names_the_connection_and_holds_nothing_foreign() {
+        use crate::report::samples;
+
+        let mut report = samples::failed_logon();
+        let tcp = "ip.addr == 10.1.2.3 && tcp.port == 51544 && tcp.port == 3389";
+        assert_eq!(wireshark_filter(&report.connections[0]).as_deref(), Some(tcp));
+        report.connections[0].server = None;
+        assert_eq!(
+            wireshark_filter(&report.connections[0]).as_deref(),
+            Some("dns.qry.name == \"rds01.contoso.com\"")
+        );
+        report.connections[0].server_name = Some("x\" || frame".to_owned());
+        assert_eq!(wireshark_filter(&report.connections[0]), None);
     }
 
     #[test]

@@ -160,6 +160,9 @@ fn evidence(page: &mut Page<'_>, report: &Report, connection: &Connection, verdi
             (&format!("{}{elsewhere}", words::sentence(&one.text)), PLAIN),
         )?;
     }
+    if let Some(filter) = words::wireshark_filter(connection) {
+        page.row(&[("  In Wireshark: ", DIM)], (&format!("`{filter}`"), PLAIN))?;
+    }
     Ok(())
 }
 
