@@ -19,6 +19,8 @@ use serde_json::Value;
 
 use crate::golden;
 
+mod load;
+
 /// Longer than anything here takes; a condition that does not come true by then never will.
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -87,6 +89,11 @@ impl Drop for Wire {
 fn ip(arguments: &[&str]) -> bool {
     let run = Command::new("ip").args(arguments).stderr(Stdio::null()).status();
     run.is_ok_and(|status| status.success())
+}
+
+/// The program; measurements name another build of it in `RDPWHY`.
+fn program() -> String {
+    std::env::var("RDPWHY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_rdpwhy").to_owned())
 }
 
 /// The program, watching the far end of a wire.
