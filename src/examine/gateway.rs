@@ -14,7 +14,7 @@ use crate::transcript::hidden::tunnel;
 use crate::transcript::{Depth, GatewaySays, Transcript, What};
 
 /// How many gateways are remembered.
-const GATEWAYS: usize = 4_096;
+pub(super) const GATEWAYS: usize = 4_096;
 
 /// First labels of names under which RD Gateways are published; digits behind them and parts after a hyphen do not matter.
 const LABELS: &[&str] = &[

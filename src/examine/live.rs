@@ -136,6 +136,7 @@ impl Examiner {
         // What is known of hosts and names does not depend on the clock.
         self.state.next_id = old.next_id;
         self.state.evicted = old.evicted;
+        self.state.unanswered = old.unanswered;
         self.state.context = old.context;
         self.state.rdp_names = old.rdp_names;
         self.state.services = old.services;
@@ -197,9 +198,9 @@ impl Examiner {
         self.state.flows.len()
     }
 
-    /// How many connections were judged early because too many were open.
+    /// How many connections were judged early, or only counted, because too many were open, as in a flood or a scan.
     pub fn evicted(&self) -> u64 {
-        self.state.evicted
+        self.state.evicted + self.state.unanswered
     }
 
     /// The `most` connections with the latest packets, the latest first.
@@ -296,6 +297,9 @@ impl Examiner {
         }
         if state.services.len() >= super::tcp::SERVICES {
             state.services.clear();
+        }
+        if state.gateways.len() >= super::gateway::GATEWAYS {
+            state.gateways.clear();
         }
     }
 

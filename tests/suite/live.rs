@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use rdpwhy::capture::{self, Event, OpenOptions, Timestamp};
+use rdpwhy::capture::{self, Event, OpenOptions, Span, Timestamp};
 use rdpwhy::report::Report;
 use rdpwhy::report::model::Outcome;
 use serde_json::Value;
@@ -106,16 +106,14 @@ struct Watch {
 impl Watch {
     fn start(wire: &Wire, arguments: &[&str]) -> Watch {
         let mut child = Command::new("ip")
-            .args([
-                "netns",
-                "exec",
-                &wire.space,
-                env!("CARGO_BIN_EXE_rdpwhy"),
-                "watch",
-                "-i",
-                &wire.far,
-            ])
-            .args(["--format", "ndjson", "--all", "--buffer", "8", "--run-as", "root"])
+            .args(["netns", "exec", &wire.space, &program(), "watch", "-i", &wire.far])
+            .args(["--format", "ndjson", "--all", "--buffer", "8"])
+            // Folders for tests belong to root.
+            .args(if arguments.contains(&"--run-as") {
+                &[][..]
+            } else {
+                &["--run-as", "root"][..]
+            })
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
@@ -335,7 +333,10 @@ fn a_verdict_falls_by_itself_and_a_port_scan_does_not_disturb_it() {
     let mut mixed = packets(&shipped(name));
     let middle = mixed.len() / 2;
     let at = mixed[middle].0;
-    let scan = (1..=8_000_u16).map(|port| (at, syn([198, 51, 100, 7], [198, 51, 100, 8], 40_000, port + 10_000)));
+    // It takes its time, so that those behind it keep their distances.
+    let during = |port: u16| at.plus(Span::micros(250 * i64::from(port)));
+    mixed[middle..].iter_mut().for_each(|(at, _)| *at = at.plus(Span::secs(2)));
+    let scan = (1..=8_000_u16).map(|port| (during(port), syn([198, 51, 100, 7], [198, 51, 100, 8], 40_000, port + 10_000)));
     mixed.splice(middle..middle, scan);
     wire.send(&mixed);
     let told = watch.wait_for(|line| line["type"] == "attempt");
@@ -405,6 +406,68 @@ fn killed_at_any_moment_it_leaves_nothing_half_written() {
     assert_eq!((code, complete_folders(kept.path()).len()), (Some(3), before));
 }
 
+#[test]
+fn a_full_disk_is_said_and_survived() {
+    let Some(wire) = Wire::new() else { return };
+    let Some(disk) = SmallDisk::new() else { return };
+    let kept = disk.0.path();
+    let log = kept.join("log");
+    let mut watch = Watch::start(&wire, &["--evidence", kept.to_str().unwrap(), "--log", log.to_str().unwrap()]);
+    let at = |n: u8| Timestamp(i64::from(n) * 20_000_000);
+    let refused: Vec<(Timestamp, Vec<u8>)> = (0..50_u8)
+        .flat_map(|n| {
+            let (client, server) = ([10, 9, 0, n + 1], [10, 9, 1, 1]);
+            [
+                (at(n), syn(client, server, 50_000, 3389)),
+                (at(n), refusal(server, client, 50_000)),
+            ]
+        })
+        .collect();
+    wire.send(&refused);
+    let is_told =
+        |line: &Value| line["type"] == "notice" && line["text"].as_str().is_some_and(|text| text.contains("could not be kept"));
+    watch.wait_for(is_told);
+    let (code, lines) = watch.stop();
+    assert_eq!(code, Some(1));
+    assert_eq!(lines.iter().filter(|line| line["type"] == "attempt").count(), 50);
+    let status = lines.iter().rev().find(|line| line["type"] == "status").unwrap();
+    assert!(status["evidence_failed"].as_u64().unwrap() > 0, "{status}");
+    assert_eq!(complete_folders(kept).len() as u64, status["evidence_kept"].as_u64().unwrap());
+    assert!(
+        fs::read_dir(kept)
+            .unwrap()
+            .all(|entry| !entry.unwrap().file_name().to_string_lossy().contains("part"))
+    );
+    for line in fs::read_to_string(&log).unwrap().lines() {
+        let _: Value = serde_json::from_str(line).unwrap();
+    }
+}
+
+/// A file system of a hundred and twenty-eight kilobytes, which is unmounted when this is dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new() -> Option<SmallDisk> {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=128k", "tmpfs"])
+            .arg(folder.path())
+            .stderr(Stdio::null())
+            .status();
+        if !mount.is_ok_and(|status| status.success()) {
+            eprintln!("SKIPPED: a full disk needs the right to mount one");
+            return None;
+        }
+        Some(SmallDisk(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
 /// The RST with which a host refuses a SYN.
 fn refusal(from: [u8; 4], to: [u8; 4], to_port: u16) -> Vec<u8> {
     let builder = etherparse::PacketBuilder::ethernet2([4; 6], [2; 6])
@@ -423,7 +486,17 @@ fn an_interface_may_go_and_come_back() {
     let is_notice = |words: &'static str| {
         move |line: &Value| line["type"] == "notice" && line["text"].as_str().is_some_and(|text| text.contains(words))
     };
-    let mut watch = Watch::start(&wire, &[]);
+    let mut watch = Watch::start(&wire, &["--run-as", "nobody"]);
+    let status = fs::read_to_string(format!("/proc/{}/status", watch.child.id())).unwrap();
+    let of = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    // Nothing is left of root but CAP_NET_RAW, number 13, by which an interface can be opened again.
+    assert!(of("Uid:").iter().all(|uid| uid != "0"), "{status}");
+    for set in ["CapEff:", "CapPrm:"] {
+        assert_eq!(of(set), [format!("{:016x}", 1 << 13)], "{set}");
+    }
     wire.far_end(&["set", &wire.far, "down"]);
     watch.wait_for(is_notice("does not deliver"));
     wire.far_end(&["set", &wire.far, "up"]);

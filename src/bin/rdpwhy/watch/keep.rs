@@ -6,7 +6,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use rdpwhy::capture::{FrameNo, InterfaceSummary, LinkType, SectionSummary, SourceSummary, Writer};
+use rdpwhy::capture::{Frame, FrameNo, InterfaceSummary, LinkType, SectionSummary, SourceSummary, Span, Writer};
+use rdpwhy::evidence::select::Selection;
+use rdpwhy::evidence::slice::Notes;
+use rdpwhy::packet::fast;
+use rdpwhy::report::model::Attempt;
 use rdpwhy::report::{FORMATS, Report, View, clock};
 
 use crate::watch::ring::Ring;
@@ -17,6 +21,10 @@ const PART: &str = ".rdpwhy-part-";
 const NAME: &str = "rdpwhy-";
 /// Says that a process uses the folder.
 const LOCK: &str = ".rdpwhy-lock";
+/// What passed between client and server so long before and after an attempt is kept, too.
+const NEAR: Span = Span::secs(10);
+/// The program and its version, as a slice names it.
+const TOOL: &str = concat!("rdpwhy ", env!("CARGO_PKG_VERSION"));
 /// The packets.
 const SLICE: &str = "slice.pcapng";
 
@@ -175,17 +183,26 @@ fn fill(folder: &Path, report: &Report, ring: &Ring, source: &SourceSummary) -> 
     slice.path = SLICE.into();
     slice.format = "pcapng".to_owned();
     let file = |name: &str| File::create_new(folder.join(name)).map(BufWriter::new);
+    let told = report.attempts.first();
+    let Some((attempt, selection)) = told.and_then(|attempt| Some((attempt, Selection::of(report, attempt.id)?))) else {
+        return Err(io::ErrorKind::InvalidInput.into());
+    };
+    let origin = format!("captured live on {}", source.path.display());
+    let notes = Notes::of(report, attempt, &[origin], TOOL);
+    let none = Vec::new();
     let section = SectionSummary {
-        application: Some(concat!("rdpwhy ", env!("CARGO_PKG_VERSION")).to_owned()),
-        comments: vec![format!("{}: {}", report.overall.cause.slug, report.overall.summary)],
+        application: Some(TOOL.to_owned()),
+        comments: notes.section.clone(),
         ..SectionSummary::default()
     };
     let mut writer = Writer::new(file(SLICE)?, &section)?;
     let mut interfaces: HashMap<(u32, LinkType), u32> = HashMap::new();
     slice.packets = 0;
     (slice.first, slice.last) = (None, None);
-    for kept in ring.of(report) {
-        let frame = kept.frame();
+    for frame in ring
+        .iter()
+        .filter(|frame| selection.takes(frame) || is_near(frame, report, attempt))
+    {
         let interface = match interfaces.get(&(frame.interface, frame.link)) {
             Some(known) => *known,
             None => {
@@ -198,11 +215,12 @@ fn fill(folder: &Path, report: &Report, ring: &Ring, source: &SourceSummary) -> 
                 index
             }
         };
-        writer.frame(interface, &frame, &[])?;
+        let comments = notes.frames.get(&frame.no).unwrap_or(&none);
+        writer.frame(interface, &frame, comments)?;
         slice.packets += 1;
         slice.first = slice.first.or(Some(frame.at));
         slice.last = Some(frame.at);
-        numbers.insert(kept.no(), FrameNo(slice.packets));
+        numbers.insert(frame.no, FrameNo(slice.packets));
     }
     let written = writer.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?;
     written.sync_all()?;
@@ -229,6 +247,20 @@ fn fill(folder: &Path, report: &Report, ring: &Ring, source: &SourceSummary) -> 
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     }
     Ok(())
+}
+
+/// Whether a frame shows what client and server had with each other shortly before and after: from other connections a verdict knows
+/// how far the hosts are, and what else stands between them.
+fn is_near(frame: &Frame<'_>, report: &Report, attempt: &Attempt) -> bool {
+    if frame.at < attempt.started.plus(Span(-NEAR.0)) || frame.at > attempt.ended.plus(NEAR) {
+        return false;
+    }
+    let Some(peek) = fast::peek(frame) else { return false };
+    let servers = report.connections.iter().filter_map(|connection| connection.server);
+    let ends = [(peek.src, peek.dst), (peek.dst, peek.src)];
+    servers
+        .map(|server| server.ip())
+        .any(|server| ends.contains(&(attempt.client, server)))
 }
 
 /// Turns the numbers of the live capture into those of the slice; a frame that is not in it becomes 0.

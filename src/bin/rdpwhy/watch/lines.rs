@@ -146,7 +146,7 @@ pub fn in_words(status: &Status) -> String {
     let missed = [
         (status.dropped_by_kernel, "dropped by the kernel"),
         (status.dropped_by_interface, "dropped by the interface"),
-        (status.evicted, "connections judged early"),
+        (status.evicted, "connections judged early or only counted"),
         (status.ring_overruns, "left the memory for recent packets early"),
         (status.evidence_removed, "evidence folders removed to stay within bounds"),
         (status.evidence_failed, "evidence folders not written"),

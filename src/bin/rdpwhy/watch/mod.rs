@@ -467,7 +467,7 @@ impl Watch<'_> {
         let mut shortfalls = Vec::new();
         if self.examiner.evicted() > 0 {
             shortfalls.push(format!(
-                "{} connections were judged early because too many were open at one time",
+                "{} connections were judged early, or only counted, because too many were open at one time",
                 self.examiner.evicted()
             ));
         }

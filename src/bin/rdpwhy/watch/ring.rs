@@ -1,11 +1,10 @@
-//! Frames in, the packets around one attempt out: what passed lately, bounded by time and by bytes.
+//! Frames in, what passed lately out: bounded by time and by bytes.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use rdpwhy::capture::{Frame, FrameNo, LinkType, PacketOptions, Span, Timestamp};
-use rdpwhy::packet::{self, Body, fast};
-use rdpwhy::report::Report;
+use rdpwhy::packet::fast;
 
 /// The first bytes of each flow are kept whole; a session's pictures and other bulk are cut to headers.
 const WHOLE: u64 = 512 << 10;
@@ -15,29 +14,20 @@ const HEADERS: usize = 160;
 const FLOWS: usize = 65_536;
 /// What a packet costs besides its bytes.
 const OVERHEAD: u64 = 128;
-/// Packets from so long before the first packet of an attempt belong to its evidence: lookups, a port check.
-const BEFORE: Span = Span::secs(10);
-/// And so long after its last packet.
-const AFTER: Span = Span::secs(5);
-/// DNS and Kerberos: what a client asks these for belongs to its attempt.
-const SERVICES: [u16; 2] = [53, 88];
-
 /// A packet that is remembered.
 #[derive(Debug)]
-pub struct Kept {
+struct Kept {
     no: FrameNo,
     at: Timestamp,
     link: LinkType,
     interface: u32,
     wire_len: u32,
-    /// Source and destination, where they stand at a fixed place.
-    ends: Option<(SocketAddr, SocketAddr)>,
     bytes: Box<[u8]>,
 }
 
 impl Kept {
     /// The frame again.
-    pub fn frame(&self) -> Frame<'_> {
+    fn frame(&self) -> Frame<'_> {
         Frame {
             no: self.no,
             at: self.at,
@@ -48,11 +38,6 @@ impl Kept {
             direction: None,
             options: PacketOptions::default(),
         }
-    }
-
-    /// Its number in the live capture.
-    pub fn no(&self) -> FrameNo {
-        self.no
     }
 }
 
@@ -102,7 +87,6 @@ impl Ring {
             link: frame.link,
             interface: frame.interface,
             wire_len: frame.wire_len,
-            ends,
             bytes: bytes.into(),
         });
         while let Some(oldest) = self.packets.front() {
@@ -142,50 +126,10 @@ impl Ring {
         self.overruns == 0 || self.packets.front().is_some_and(|oldest| oldest.at <= at)
     }
 
-    /// The packets of the attempt that `report` is about: those between its client and its servers, what the client asked of DNS
-    /// and Kerberos, and ICMP about them, from before its first packet to after its last.
-    pub fn of<'a>(&'a self, report: &'a Report) -> impl Iterator<Item = &'a Kept> {
-        let attempt = report.attempts.first();
-        let servers: Vec<IpAddr> = report
-            .connections
-            .iter()
-            .filter_map(|connection| Some(connection.server?.ip()))
-            .collect();
-        let span = attempt.map(|attempt| (attempt.started.plus(Span(-BEFORE.0)), attempt.ended.plus(AFTER)));
-        let client = attempt.map(|attempt| attempt.client);
-        self.packets.iter().filter(move |kept| {
-            let (Some((from, until)), Some(client)) = (span, client) else {
-                return false;
-            };
-            if kept.at < from || kept.at > until {
-                return false;
-            }
-            let is_server = |end: IpAddr| servers.contains(&end);
-            match kept.ends {
-                Some((a, b)) => {
-                    let service = SERVICES.contains(&a.port()) || SERVICES.contains(&b.port());
-                    let of_client = a.ip() == client || b.ip() == client;
-                    of_client && (service || is_server(a.ip()) || is_server(b.ip()))
-                }
-                None => concerns(kept, client, &is_server),
-            }
-        })
+    /// Everything that is remembered, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Frame<'_>> {
+        self.packets.iter().map(Kept::frame)
     }
-}
-
-/// Whether a packet without ports, such as ICMP or a fragment, belongs to client and server.
-fn concerns(kept: &Kept, client: IpAddr, is_server: &dyn Fn(IpAddr) -> bool) -> bool {
-    let frame = kept.frame();
-    let Ok(packet) = packet::decode(&frame) else { return false };
-    let between = |a: IpAddr, b: IpAddr| (a == client && is_server(b)) || (b == client && is_server(a));
-    let quoted = match &packet.body {
-        Body::Icmp(message) => message
-            .quoted
-            .as_ref()
-            .is_some_and(|quoted| between(quoted.src.ip(), quoted.dst.ip())),
-        _ => false,
-    };
-    quoted || between(packet.ip.src, packet.ip.dst)
 }
 
 #[cfg(test)]

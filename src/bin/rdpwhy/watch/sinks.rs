@@ -162,7 +162,9 @@ impl Sinks {
             failures.push(format!("the log file: {error}"));
         }
         #[cfg(unix)]
-        if let Some(Err(error)) = self.syslog.as_ref().map(|log| log.line(urgency, plain.trim_end())) {
+        if let Some(log) = &self.syslog
+            && let Some(error) = plain.lines().find_map(|line| log.line(urgency, line).err())
+        {
             failures.push(format!("the system's log: {error}"));
         }
         #[cfg(not(unix))]
