@@ -107,20 +107,20 @@ pub(super) fn frames(connection: &Connection) -> String {
 
 /// The display filter by which Wireshark shows the connection (a lookup: the queries for its name).
 pub(super) fn wireshark_filter(connection: &Connection) -> Option<String> {
-    let Some(server) = connection.server else {
+    if connection.server.is_none() {
         let name = connection.server_name.as_deref()?;
         // A name from the wire goes into a filter only where it cannot be anything but a name.
         let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
         return plain.then(|| format!("dns.qry.name == \"{name}\""));
-    };
+    }
+    // The client's port is enough: it has no other connection from there at that time.
     let client = connection.client;
     let family = if client.is_ipv4() { "ip" } else { "ipv6" };
     let transport = connection.transport.slug();
     Some(format!(
-        "{family}.addr == {} && {transport}.port == {} && {transport}.port == {}",
+        "{family}.addr == {} && {transport}.port == {}",
         client.ip(),
-        client.port(),
-        server.port()
+        client.port()
     ))
 }
 
@@ -267,7 +267,7 @@ mod tests {
         use crate::report::samples;
 
         let mut report = samples::failed_logon();
-        let tcp = "ip.addr == 10.1.2.3 && tcp.port == 51544 && tcp.port == 3389";
+        let tcp = "ip.addr == 10.1.2.3 && tcp.port == 51544";
         assert_eq!(wireshark_filter(&report.connections[0]).as_deref(), Some(tcp));
         report.connections[0].server = None;
         assert_eq!(
