@@ -22,6 +22,7 @@ use crate::transcript::tcp::Window;
 
 pub use dtls::Repeat;
 pub use ledger::{Ledger, Stuck};
+pub use ordered::Stalled;
 pub use progress::UdpProgress;
 pub use recorder::{Channel, CookieHash, Heard, Opening, SynSeen, UdpRecorder};
 

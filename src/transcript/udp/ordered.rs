@@ -18,6 +18,19 @@ pub(super) enum Piece {
     Gap(Seen),
 }
 
+/// Data that wait behind a hole which nothing fills.
+#[derive(Clone, Copy, Debug)]
+pub struct Stalled {
+    /// The first datagram behind the hole.
+    pub first: Seen,
+    /// The last one.
+    pub last: Seen,
+    /// How many wait.
+    pub count: u32,
+    /// The longest of them, in bytes of payload.
+    pub largest: u32,
+}
+
 /// One direction of a reliable channel.
 #[derive(Clone, Debug)]
 pub(super) struct Ordered {
@@ -70,6 +83,17 @@ impl Ordered {
             out.extend(self.drain());
         }
         out
+    }
+
+    /// What waits behind a hole at this moment.
+    pub(super) fn stalled(&self) -> Option<Stalled> {
+        let waiting = || self.waiting.values().map(|(_, seen)| seen);
+        Some(Stalled {
+            first: *waiting().min_by_key(|seen| seen.no)?,
+            last: *waiting().max_by_key(|seen| seen.no)?,
+            count: u32::try_from(self.waiting.len()).unwrap_or(u32::MAX),
+            largest: waiting().map(|seen| seen.len).max().unwrap_or(0),
+        })
     }
 
     fn drain(&mut self) -> Vec<Piece> {
@@ -132,6 +156,9 @@ mod tests {
             out += &text(ordered.push(number, payload.as_bytes(), &seen()));
         }
         assert_eq!(out, "abcd");
+        assert!(ordered.stalled().is_none());
+        ordered.push(3, b"f", &seen());
+        assert_eq!(ordered.stalled().map(|stalled| stalled.count), Some(1));
     }
 
     #[test]

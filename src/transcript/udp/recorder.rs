@@ -10,7 +10,7 @@ use crate::transcript::inbox::Stamp;
 use crate::transcript::moment::Moments;
 use crate::transcript::udp::dtls::{Dtls, Repeat};
 use crate::transcript::udp::ledger::Ledger;
-use crate::transcript::udp::ordered::{Ordered, Piece};
+use crate::transcript::udp::ordered::{Ordered, Piece, Stalled};
 use crate::transcript::{Keys, Recorder};
 
 /// SYNs and SYN+ACKs that are kept; a client sends at most six.
@@ -92,6 +92,8 @@ pub struct Heard {
     pub largest_flight: PerSide<u32>,
     /// What was acknowledged of each side's data.
     pub ledger: PerSide<Ledger>,
+    /// Data of each side that wait at the end behind some that never came.
+    pub stalled: PerSide<Option<Stalled>>,
     /// Datagrams with forward error correction.
     pub fec: u64,
     /// Datagrams that report congestion.
@@ -359,6 +361,10 @@ impl UdpRecorder {
     pub fn finish(self) -> Heard {
         let empty = Moments::new(0, 0);
         let is_dtls = self.dtls.is_some();
+        let stalled = self.stream.as_ref().map_or_else(PerSide::default, |stream| PerSide {
+            client: stream.order.client.stalled(),
+            server: stream.order.server.stalled(),
+        });
         let (moments, mut repeats, holes, largest_flight) = match (self.dtls, self.stream) {
             (Some(dtls), _) => {
                 let holes = if dtls.is_done() {
@@ -396,6 +402,7 @@ impl UdpRecorder {
             holes,
             largest_flight,
             ledger: self.ledger,
+            stalled,
             fec: self.fec,
             congestion: self.congestion,
             fin: self.fin,

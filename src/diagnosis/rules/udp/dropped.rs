@@ -16,6 +16,8 @@ use crate::transcript::Phase;
 
 /// So many datagrams without an answer are no accident.
 const UNANSWERED: u64 = 3;
+/// Where nothing shows what wants an answer, it takes more of them.
+const SEALED: u64 = 5;
 /// A handshake repeats itself from half a second on.
 const REPEATED: Span = Span::millis(900);
 /// In a session answers come within this time; the slowest acknowledgment is held back for 200 ms.
@@ -34,7 +36,43 @@ fn from(side: Side) -> String {
 
 /// Only large datagrams vanish.
 pub fn by_size(case: &UdpCase<'_>) -> Option<Finding> {
-    acknowledged_by_size(case).or_else(|| flight_by_size(case))
+    acknowledged_by_size(case)
+        .or_else(|| missing_by_size(case))
+        .or_else(|| flight_by_size(case))
+}
+
+/// Seen from where they do not arrive: a hole that no repetition fills, while later and smaller datagrams come.
+fn missing_by_size(case: &UdpCase<'_>) -> Option<Finding> {
+    let (side, stalled) = Side::BOTH
+        .into_iter()
+        .filter_map(|side| Some((side, case.t.heard.stalled[side]?)))
+        .find(|(side, stalled)| {
+            let longest = case.t.udp.half[*side].largest;
+            u64::from(stalled.count) >= UNANSWERED
+                && stalled.last.at.since(stalled.first.at) >= SILENT
+                && stalled.largest < longest
+                && !case.is_aftermath(stalled.first.at)
+        })?;
+    let summary = case.summary(format!(
+        "large datagrams {} vanish while small ones pass: data are missing for {} and no repetition of them arrives, while {} datagrams of \
+         up to {} bytes do. The path's MTU is too small for UDP on this way",
+        from(side),
+        human(stalled.last.at.since(stalled.first.at)),
+        stalled.count,
+        stalled.largest
+    ));
+    let verdict = Verdict::new(
+        &UDP_DROPPED,
+        Confidence::Likely,
+        Act::Network,
+        summary,
+        case.packet(&stalled.first, "data of before this datagram are missing"),
+    )
+    .because([case.packet(
+        &stalled.last,
+        format!("the {}th datagram after the hole; nothing has filled it", stalled.count),
+    )]);
+    Some(sized(case, verdict, side, stalled.largest + 1, stalled.largest))
 }
 
 /// RDP-UDP's own acknowledgments: small datagrams arrive after large ones that never do.
@@ -158,13 +196,8 @@ fn sized(case: &UdpCase<'_>, verdict: Verdict, side: Side, lost: u32, arrived: u
         .fact("udp_lost_direction", from(side))
 }
 
-/// One or both directions stopped.
-pub fn judge(case: &UdpCase<'_>) -> Option<Finding> {
-    alone(case).or_else(|| unacknowledged(case))
-}
-
 /// A side goes on, and the other is heard no more.
-fn alone(case: &UdpCase<'_>) -> Option<Finding> {
+pub fn alone(case: &UdpCase<'_>) -> Option<Finding> {
     let silence = case.silence()?;
     let UdpSilence {
         waiting,
@@ -183,7 +216,7 @@ fn alone(case: &UdpCase<'_>) -> Option<Finding> {
     let beyond = if must_answer {
         count > half.most_alone && lasted > half.longest_alone
     } else {
-        count > half.most_alone.saturating_mul(2) && lasted > Span(half.longest_alone.0.saturating_mul(2))
+        count >= SEALED && lasted > Span(half.longest_alone.0.saturating_mul(2))
     };
     let spoke = !session || must_answer || last_of_other.at > case.progress.entered;
     let enough = if session {
@@ -194,6 +227,8 @@ fn alone(case: &UdpCase<'_>) -> Option<Finding> {
     if !enough || case.is_aftermath(first.at) {
         return None;
     }
+    // A client that closes the session leaves the host alone, too; without TCP in the capture that cannot be told apart.
+    let left = session && waiting == Side::Server && case.attempt.beside(case.t).is_none();
     let other = waiting.other();
     let after = last_of_other.at.since(case.t.started());
     let refusal = case
@@ -215,7 +250,7 @@ fn alone(case: &UdpCase<'_>) -> Option<Finding> {
     ));
     let verdict = Verdict::new(
         &UDP_DROPPED,
-        if count >= UNANSWERED {
+        if count >= UNANSWERED && !left {
             Confidence::Likely
         } else {
             Confidence::Possible
@@ -349,7 +384,7 @@ fn felt(case: &UdpCase<'_>, verdict: Verdict, silence: &UdpSilence) -> Verdict {
 }
 
 /// Both sides speak, and one of them acknowledges nothing: one direction is lost.
-fn unacknowledged(case: &UdpCase<'_>) -> Option<Finding> {
+pub fn one_way(case: &UdpCase<'_>) -> Option<Finding> {
     let (side, stuck) = Side::BOTH
         .into_iter()
         .filter_map(|side| Some((side, case.t.heard.ledger[side].stuck(ATTEMPTS, REPEATED)?)))

@@ -23,8 +23,9 @@ pub const UDP_RULES: &[(&str, UdpJudge)] = &[
     ("an alert", handshake::alert),
     ("no answer at all", blocked::judge),
     ("only large datagrams vanish", dropped::by_size),
+    ("a direction that stopped", dropped::one_way),
     ("an end that follows the session's", ordinary::ended),
-    ("a direction that stopped", dropped::judge),
+    ("a side that is heard no more", dropped::alone),
     ("a handshake that stands still", handshake::stuck),
     ("an ordinary conversation", ordinary::judge),
 ];

@@ -26,7 +26,7 @@ fn carried(case: &UdpCase<'_>) -> String {
     let half = &case.t.udp.half;
     let lasted = human(case.t.ended().since(case.progress.entered));
     format!(
-        "{} datagrams of the client and {} of the server, {lasted} after the handshake",
+        "{} datagrams of the client and {} of the server, {lasted} of session",
         half.client.packets, half.server.packets
     )
 }
