@@ -142,7 +142,7 @@ impl Examiner {
         let fingerprint = key.fingerprint();
         if fresh {
             if !glance.flags.has(TcpFlags::ACK) {
-                self.state.lobby.readmit(&key, fingerprint);
+                self.state.lobby.readmit(fingerprint);
             }
             return true;
         }
@@ -251,7 +251,7 @@ impl Examiner {
         self.state.context.hosts.learn(host, seen.ttl, seen.no);
         if seen.flags.has(TcpFlags::SYN)
             && seen.flags.has(TcpFlags::ACK)
-            && let Some(asked) = self.state.lobby.only_syn(key)
+            && let Some(asked) = self.state.lobby.last_syn(key)
         {
             self.state.context.hosts.learn_round_trip(host, seen.at.since(asked), seen.no);
         }

@@ -11,6 +11,8 @@ use crate::packet::{TcpFlags, TcpOptions};
 
 /// How many packets of a stranger are remembered: SYN, SYN+ACK, ACK and one more.
 const PACKETS: usize = 4;
+/// How many are remembered where SYN or SYN+ACK are repeated.
+const MOST: usize = 12;
 /// Fingerprints that share one line of memory.
 const WAYS: usize = 8;
 
@@ -35,6 +37,17 @@ pub struct Stranger {
 }
 
 impl Stranger {
+    /// Whether this SYN begins another connection between the same ports: its sequence number is not that of the SYN before.
+    fn is_reborn_by(&self, stub: &Stub) -> bool {
+        let is_syn = |flags: TcpFlags| flags.has(TcpFlags::SYN) && !flags.has(TcpFlags::ACK);
+        is_syn(stub.seen.flags)
+            && self
+                .stubs
+                .iter()
+                .find(|known| is_syn(known.seen.flags) && known.from == stub.from)
+                .is_none_or(|known| known.seen.seq != stub.seen.seq)
+    }
+
     /// The end to which the first SYN went, if the first packet is one.
     pub fn server(&self) -> Option<SocketAddr> {
         let first = self.stubs.first()?;
@@ -93,17 +106,12 @@ impl Lobby {
     }
 
     /// Looks at this flow anew: a SYN begins another connection between the same ports.
-    pub fn readmit(&mut self, key: &FlowKey, fingerprint: u64) {
+    pub fn readmit(&mut self, fingerprint: u64) {
         let (set, tag) = self.place(fingerprint);
         if let Some(ways) = self.dismissed.get_mut(set) {
             for way in ways.iter_mut().filter(|way| **way == tag) {
                 *way = 0;
             }
-        }
-        if let Some(at) = self.index.remove(key)
-            && let Some(row) = self.strangers.get_mut(at as usize)
-        {
-            *row = None;
         }
     }
 
@@ -116,10 +124,13 @@ impl Lobby {
     /// Remembers a packet of a flow that has not shown what it is.
     pub fn remember(&mut self, key: FlowKey, stub: Stub) {
         if let Some(at) = self.index.get(&key) {
-            if let Some(Some(stranger)) = self.strangers.get_mut(*at as usize)
-                && stranger.stubs.len() < PACKETS
-            {
-                stranger.stubs.push(stub);
+            if let Some(Some(stranger)) = self.strangers.get_mut(*at as usize) {
+                if stranger.is_reborn_by(&stub) {
+                    stranger.stubs.clear();
+                }
+                if stranger.stubs.len() < MOST {
+                    stranger.stubs.push(stub);
+                }
             }
             return;
         }
@@ -138,13 +149,13 @@ impl Lobby {
         }
     }
 
-    /// When this stranger's SYN passed, if that is all that is known of it.
-    pub fn only_syn(&self, key: &FlowKey) -> Option<Timestamp> {
+    /// When this stranger's last SYN passed, if nothing but SYNs is known of it. An answer may be to an earlier one: the time to it is
+    /// then too short, never too long.
+    pub fn last_syn(&self, key: &FlowKey) -> Option<Timestamp> {
         let at = self.index.get(key)?;
-        match self.strangers.get(*at as usize)?.as_ref()?.stubs.as_slice() {
-            [only] if only.seen.flags.has(TcpFlags::SYN) && !only.seen.flags.has(TcpFlags::ACK) => Some(only.seen.at),
-            _ => None,
-        }
+        let stubs = &self.strangers.get(*at as usize)?.as_ref()?.stubs;
+        let is_syn = |stub: &Stub| stub.seen.flags.has(TcpFlags::SYN) && !stub.seen.flags.has(TcpFlags::ACK);
+        stubs.last().filter(|_| stubs.iter().all(is_syn)).map(|last| last.seen.at)
     }
 
     /// Takes a stranger out: it turned out to be of interest.

@@ -102,10 +102,10 @@ fn is_timer(case: &Case<'_>, found: &Attribution, idle: &Idle) -> bool {
     }
 }
 
+/// Nobody says in clear who made a RST: what is measured is likely at most.
 fn confidence(found: &Attribution) -> Confidence {
     match found.maker {
         Maker::CannotTell => Confidence::Possible,
-        _ if found.is_certain() => Confidence::Certain,
         _ => Confidence::Likely,
     }
 }
@@ -232,14 +232,9 @@ fn peer_finding(case: &Case<'_>, reset: &Reset, found: &Attribution) -> Finding 
             ));
         return figures(Finding::new(verdict, EndedBy::Middlebox, Mechanism::Rst), reset, found);
     }
-    let certain = told && found.is_certain();
     let verdict = Verdict::new(
         &PEER_RESET,
-        match (told, certain) {
-            (true, true) => Confidence::Certain,
-            (true, false) => Confidence::Likely,
-            (false, _) => Confidence::Possible,
-        },
+        if told { Confidence::Likely } else { Confidence::Possible },
         if side == Side::Server { Act::Server } else { Act::Client },
         if told {
             format!("the {side} {how}: {host}")

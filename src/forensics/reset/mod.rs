@@ -101,11 +101,6 @@ impl Attribution {
         (1.0 / (1.0 + 10f32.powf(-self.score / 10.0))).clamp(0.01, 0.99)
     }
 
-    /// Whether the answer is as good as proven.
-    pub fn is_certain(&self) -> bool {
-        self.maker != Maker::CannotTell && (self.manner == Manner::LocalHost || self.score.abs() >= CERTAIN)
-    }
-
     /// The weight of one group.
     pub fn group(&self, group: Group) -> f32 {
         self.groups
