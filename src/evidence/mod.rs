@@ -3,7 +3,12 @@
 //! [`select`] says which frames belong to an attempt, [`raw`] copies them out of the source in one pass, [`slice`] annotates the
 //! copy, [`redact`] takes names and addresses out of it, [`html`] draws the report, [`bundle`] puts it all together.
 
+pub mod bundle;
+pub mod html;
+pub mod numbers;
 pub mod raw;
+pub mod readme;
+pub mod redact;
 pub mod select;
 pub mod slice;
 pub mod staging;

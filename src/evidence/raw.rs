@@ -45,14 +45,14 @@ pub struct Copied {
 ///
 /// # Errors
 /// Those of the source and of `out`.
-pub fn copy(
+pub fn copy<W: Write>(
     source: &mut dyn Source,
-    out: impl Write,
+    out: W,
     context: usize,
     secrets: &[u8],
     wanted: impl FnMut(&Frame<'_>) -> bool,
     tick: impl FnMut(u64),
-) -> Result<Copied, Error> {
+) -> Result<(W, Copied), Error> {
     let mut copier = Copier {
         writer: Writer::new(out, &SectionSummary::default())?,
         ids: HashMap::new(),
@@ -209,7 +209,7 @@ impl<W: Write> Copier<W> {
         self.secrets.push(b'\n');
     }
 
-    fn finish(mut self, summary: SourceSummary) -> Result<Copied, Error> {
+    fn finish(mut self, summary: SourceSummary) -> Result<(W, Copied), Error> {
         let first = summary.watched.0.into_iter().chain(summary.first).min();
         let last = summary.watched.1.max(summary.last);
         if let (Some(first), Some(last)) = (first, last) {
@@ -223,7 +223,7 @@ impl<W: Write> Copier<W> {
                 self.writer.statistics(copy, (first, last), dropped)?;
             }
         }
-        self.writer.finish()?;
+        let out = self.writer.finish()?;
         for line in self.secrets.split(|byte| *byte == b'\n') {
             let text = String::from_utf8_lossy(line);
             let random = text.split_ascii_whitespace().nth(1).map(str::to_ascii_lowercase);
@@ -233,7 +233,7 @@ impl<W: Write> Copier<W> {
             }
         }
         self.copied.summary = summary;
-        Ok(self.copied)
+        Ok((out, self.copied))
     }
 }
 

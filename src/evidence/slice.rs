@@ -84,15 +84,15 @@ pub enum Origin {
 ///
 /// # Errors
 /// Those of `copy` and of `out`.
-pub fn annotate(
+pub fn annotate<W: Write>(
     copy: &mut dyn Source,
-    out: impl Write,
+    out: W,
     notes: &Notes,
     secrets: &[u8],
     about: &SectionSummary,
     origin: Origin,
     tool: &str,
-) -> Result<u64, Error> {
+) -> Result<W, Error> {
     let mut section = SectionSummary {
         application: Some(tool.to_owned()),
         comments: notes.section.clone(),
@@ -108,7 +108,6 @@ pub fn annotate(
         writer.secrets(secrets)?;
     }
     let mut ids: HashMap<u32, u32> = HashMap::new();
-    let mut written = 0;
     loop {
         let mut added = None;
         match copy.next()? {
@@ -120,7 +119,6 @@ pub fn annotate(
                 } else {
                     added = Some(Kept::of(&frame));
                 }
-                written += 1;
             }
         }
         if let Some(kept) = added {
@@ -149,8 +147,7 @@ pub fn annotate(
             writer.statistics(out, (first, last), dropped)?;
         }
     }
-    writer.finish()?;
-    Ok(written)
+    Ok(writer.finish()?)
 }
 
 fn write<W: Write>(writer: &mut Writer<W>, id: u32, frame: &Frame<'_>, notes: &Notes) -> io::Result<()> {

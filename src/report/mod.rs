@@ -16,7 +16,7 @@ pub mod plain;
 pub mod text;
 pub mod timeline;
 pub mod udp_timeline;
-mod words;
+pub(crate) mod words;
 
 #[cfg(test)]
 mod samples;

@@ -8,7 +8,7 @@ use crate::report::model::{Attempt, Connection, Report};
 use crate::transcript::{Phase, Role, Transport, Vantage};
 
 /// What to do where a capture holds no attempt.
-pub(super) const NOTHING_FOUND: &[&str] = &[
+pub(crate) const NOTHING_FOUND: &[&str] = &[
     "Capture where the traffic passes, best on the client and on every interface (a VPN has its own), and start before the user tries: \
      `pktmon start --capture --pkt-size 0 --comp nics -f rdp.etl`, `pktmon stop`, `pktmon etl2pcap rdp.etl -o rdp.pcapng`; or \
      `tcpdump -i any -s 0 -w rdp.pcap`",
@@ -17,7 +17,7 @@ pub(super) const NOTHING_FOUND: &[&str] = &[
 ];
 
 /// Who that is.
-pub(super) fn act(verdict: &Verdict) -> &'static str {
+pub(crate) fn act(verdict: &Verdict) -> &'static str {
     match verdict.act {
         Act::Nobody if !verdict.healthy() => "nobody yet: the capture does not tell",
         Act::Client => "client: the user or the client machine",
@@ -30,7 +30,7 @@ pub(super) fn act(verdict: &Verdict) -> &'static str {
 }
 
 /// How often a verdict of this confidence is right.
-pub(super) fn confidence(verdict: &Verdict) -> &'static str {
+pub(crate) fn confidence(verdict: &Verdict) -> &'static str {
     match verdict.confidence {
         Confidence::Certain => "certain: right about 99 times in 100",
         Confidence::Likely => "likely: right about 9 times in 10",
@@ -40,7 +40,7 @@ pub(super) fn confidence(verdict: &Verdict) -> &'static str {
 }
 
 /// The phase by its usual name.
-pub(super) fn phase(phase: Phase) -> &'static str {
+pub(crate) fn phase(phase: Phase) -> &'static str {
     match phase {
         Phase::Dns => "name lookup",
         Phase::Tcp => "TCP handshake",
@@ -58,7 +58,7 @@ pub(super) fn phase(phase: Phase) -> &'static str {
 }
 
 /// Who ended the connection, how, and where in its course.
-pub(super) fn ending(connection: &Connection) -> String {
+pub(crate) fn ending(connection: &Connection) -> String {
     let who = match (connection.ended_by, connection.phase) {
         (EndedBy::Open, Phase::Session) => return "not ended: still alive when the capture ends".to_owned(),
         (EndedBy::Open, _) => {
@@ -98,7 +98,7 @@ fn place(connection: &Connection) -> String {
 }
 
 /// Its frames, first to last.
-pub(super) fn frames(connection: &Connection) -> String {
+pub(crate) fn frames(connection: &Connection) -> String {
     match connection.frames {
         (first, last) if first == last => format!("frame {first}"),
         (first, last) => format!("frames {first} to {last}"),
@@ -125,7 +125,7 @@ pub(super) fn wireshark_filter(connection: &Connection) -> Option<String> {
 }
 
 /// Where the capture was taken.
-pub(super) fn vantage(vantage: Vantage) -> &'static str {
+pub(crate) fn vantage(vantage: Vantage) -> &'static str {
     match vantage {
         Vantage::Client => "on the client or beside it",
         Vantage::Server => "on the server or beside it",
@@ -135,7 +135,7 @@ pub(super) fn vantage(vantage: Vantage) -> &'static str {
 }
 
 /// What the connection is for and by what it travels.
-pub(super) fn role(connection: &Connection) -> &'static str {
+pub(crate) fn role(connection: &Connection) -> &'static str {
     match (connection.transport, connection.role) {
         (Transport::Dns, _) => "lookup",
         (_, Role::Rdp) => "RDP",
@@ -146,7 +146,7 @@ pub(super) fn role(connection: &Connection) -> &'static str {
 }
 
 /// The client with port and user.
-pub(super) fn client(connection: &Connection) -> String {
+pub(crate) fn client(connection: &Connection) -> String {
     let mut text = match connection.client.port() {
         0 => connection.client.ip().to_string(),
         _ => connection.client.to_string(),
@@ -159,7 +159,7 @@ pub(super) fn client(connection: &Connection) -> String {
 }
 
 /// The server with name, address and port, as far as they are known.
-pub(super) fn server(connection: &Connection) -> String {
+pub(crate) fn server(connection: &Connection) -> String {
     let named = |address: &SocketAddr| {
         connection
             .server_name
@@ -177,7 +177,7 @@ pub(super) fn server(connection: &Connection) -> String {
 /// The verdict that the ticket is about, with its attempt and connection.
 ///
 /// It is the attempt's own, except where a healthy attempt's side channel makes the headline.
-pub(super) fn headline(report: &Report) -> Option<(&Attempt, &Connection, &Verdict)> {
+pub(crate) fn headline(report: &Report) -> Option<(&Attempt, &Connection, &Verdict)> {
     let attempt = report.attempt(report.overall.attempt?)?;
     let connection =
         (report.overall.connection.and_then(|id| report.connection(id))).or_else(|| report.connection(attempt.decisive))?;
@@ -189,7 +189,7 @@ pub(super) fn headline(report: &Report) -> Option<(&Attempt, &Connection, &Verdi
 }
 
 /// A source of `report`: by the last part of its path where it is the only one, by its whole path among others.
-pub(super) fn source(report: &Report, number: u32) -> String {
+pub(crate) fn source(report: &Report, number: u32) -> String {
     let Some(source) = report.sources.get(number as usize) else {
         return "an unknown capture".to_owned();
     };
@@ -202,7 +202,7 @@ pub(super) fn source(report: &Report, number: u32) -> String {
 }
 
 /// `text` as a sentence of its own: an ordinary first word gets a capital letter, a name or a command stays as it is.
-pub(super) fn sentence(text: &str) -> Cow<'_, str> {
+pub(crate) fn sentence(text: &str) -> Cow<'_, str> {
     let first = text.split(' ').next().unwrap_or_default().trim_end_matches([',', ':', ';']);
     let ordinary = first.len() != text.len() && first.bytes().all(|b| b.is_ascii_lowercase());
     match text.split_at_checked(1) {
@@ -212,7 +212,7 @@ pub(super) fn sentence(text: &str) -> Cow<'_, str> {
 }
 
 /// `n` with its digits in groups of three.
-pub(super) fn grouped(n: u64) -> String {
+pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -225,13 +225,13 @@ pub(super) fn grouped(n: u64) -> String {
 }
 
 /// `n` with its noun in the right number: `1 packet`, `1,284 packets`.
-pub(super) fn count(n: u64, noun: &str) -> String {
+pub(crate) fn count(n: u64, noun: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
     format!("{} {noun}{s}", grouped(n))
 }
 
 /// A number of bytes in the unit that a person would choose.
-pub(super) fn bytes(n: u64) -> String {
+pub(crate) fn bytes(n: u64) -> String {
     let scaled = |unit: f64, name: &str| format!("{:.1} {name}", n as f64 / unit);
     match n {
         0..1_000 => count(n, "byte"),

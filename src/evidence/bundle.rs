@@ -1,0 +1,427 @@
+//! The whole: slice, reports, manifest and a README, in a zip archive or a folder, whole or not there.
+
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+
+use jiff::tz::TimeZone;
+
+use crate::capture::{self, CaptureError, FrameNo, OpenOptions, SectionSummary};
+use crate::evidence::numbers::Numbers;
+use crate::evidence::raw::{self, Copied};
+use crate::evidence::readme;
+use crate::evidence::redact::{Redactor, Removed};
+use crate::evidence::select::Selection;
+use crate::evidence::slice::{self, Notes, Origin};
+use crate::evidence::staging::{self, MANIFEST, Staging};
+use crate::evidence::html;
+use crate::report::model::{Attempt, Overall, Report};
+use crate::report::{View, json, markdown};
+
+/// The name of the slice in a bundle.
+pub const SLICE: &str = "slice.pcapng";
+const COPY: &str = "copy.pcapng";
+const REDACTED: &str = "redacted.pcapng";
+const REPORTS: [&str; 3] = ["report.html", "report.md", "report.json"];
+const README: &str = "README.txt";
+/// The program and its version, as slices and READMEs name it.
+pub const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
+
+/// What is wanted.
+#[derive(Debug)]
+pub struct Order<'a> {
+    /// What triage of the sources said.
+    pub report: &'a Report,
+    /// The attempt that it is about.
+    pub attempt: u32,
+    /// Frames kept before and after each frame of the attempt.
+    pub context: usize,
+    /// Whether TLS secrets of the sessions in the slice are kept.
+    pub with_secrets: bool,
+    /// A key log that was given besides the secrets in the source.
+    pub key_log: &'a [u8],
+    /// Whether names and addresses are replaced.
+    pub redact: bool,
+    /// The options of the command line, for the README.
+    pub options: &'a [String],
+    /// The zone for times.
+    pub zone: &'a TimeZone,
+    /// Whether an existing goal is replaced.
+    pub force: bool,
+}
+
+/// Why nothing was made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such attempt.
+    #[error("the report has no attempt {0}")]
+    NoAttempt(u32),
+    /// The source cannot be read a second time.
+    #[error("standard input cannot be read twice; give a file")]
+    NotAFile,
+    /// The source fails.
+    #[error(transparent)]
+    Source(#[from] CaptureError),
+    /// The goal cannot be written.
+    #[error("{}: {error}; nothing was left behind", path.display())]
+    Write {
+        /// The goal.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The key for the redaction cannot be drawn.
+    #[error("the system gives no random numbers")]
+    NoRandomness,
+}
+
+/// What was made.
+#[derive(Debug)]
+pub struct Made {
+    /// Frames in the slice.
+    pub frames: u64,
+    /// What the user should know: a verdict that the slice does not bear out, secrets that were passed over.
+    pub warnings: Vec<String>,
+    /// The way back from pseudonyms to names, where redaction was asked for.
+    pub map: Option<serde_json::Value>,
+}
+
+/// Triage of a slice, with the options of the first run; names in them pass through the function first.
+pub type Triage<'a> = &'a mut dyn FnMut(&Path, &dyn Fn(&str) -> String) -> Result<Report, CaptureError>;
+
+/// A slice in the making, with the report that goes with it.
+struct Sliced {
+    numbers: Numbers,
+    copied: Copied,
+    /// The report about the attempt alone, citing frames as `numbers` says.
+    report: Report,
+    attempt: u32,
+    hash: String,
+    redactor: Option<(Redactor, Removed)>,
+    verified: Result<(), String>,
+}
+
+/// Makes a slice at `goal`.
+///
+/// # Errors
+/// See [`Error`]; nothing is left behind.
+pub fn make_slice(order: &Order<'_>, goal: &Path, triage: Triage<'_>, tick: &mut dyn FnMut(u64)) -> Result<Made, Error> {
+    let write = at(goal);
+    staging::refuse_existing(goal, order.force).map_err(&write)?;
+    let staging = Staging::beside(goal).map_err(&write)?;
+    let sliced = prepare(order, &staging, goal, triage, tick)?;
+    staging.promote(SLICE, order.force).map_err(&write)?;
+    Ok(sliced.made())
+}
+
+/// Makes a bundle at `goal`: a zip archive where its name ends in `.zip`, else a folder.
+///
+/// # Errors
+/// See [`Error`]; nothing is left behind.
+pub fn make(order: &Order<'_>, goal: &Path, triage: Triage<'_>, tick: &mut dyn FnMut(u64)) -> Result<Made, Error> {
+    let write = at(goal);
+    staging::refuse_existing(goal, order.force).map_err(&write)?;
+    let staging = Staging::beside(goal).map_err(&write)?;
+    let sliced = prepare(order, &staging, goal, triage, tick)?;
+    sliced.reports(order, &staging).map_err(&write)?;
+    let files = [REPORTS[0], REPORTS[1], REPORTS[2], SLICE, README, MANIFEST];
+    if goal.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip")) {
+        staging.promote_zipped(&files, order.force).map_err(&write)?;
+    } else {
+        staging.promote_folder(order.force).map_err(&write)?;
+    }
+    Ok(sliced.made())
+}
+
+/// Redacts the whole capture at `source` into `goal`.
+///
+/// # Errors
+/// See [`Error`]; nothing is left behind.
+pub fn redact_file(source: &Path, goal: &Path, force: bool, tick: &mut dyn FnMut(u64)) -> Result<Made, Error> {
+    let write = at(goal);
+    if source == Path::new("-") {
+        return Err(Error::NotAFile);
+    }
+    staging::refuse_existing(goal, force).map_err(&write)?;
+    let staging = Staging::beside(goal).map_err(&write)?;
+    let mut redactor = Redactor::new().ok_or(Error::NoRandomness)?;
+    let options = OpenOptions::default();
+    redactor.learn(&mut *capture::open(source, options)?, tick)?;
+    let out = staging.create(SLICE).map_err(&write)?;
+    let section = SectionSummary {
+        application: Some(TOOL.to_owned()),
+        comments: vec![format!("{}{}", slice::PREFIX, "redacted; names and addresses are not the real ones")],
+        ..SectionSummary::default()
+    };
+    let (out, removed) = split(redactor.rewrite(&mut *capture::open(source, options)?, out, &section), goal)?;
+    staging::close(out).map_err(&write)?;
+    staging.promote(SLICE, force).map_err(&write)?;
+    Ok(Made {
+        frames: removed.frames,
+        warnings: removed.words(),
+        map: Some(redactor.map()),
+    })
+}
+
+fn at(goal: &Path) -> impl Fn(io::Error) -> Error + '_ {
+    move |error| Error::Write {
+        path: goal.to_owned(),
+        error,
+    }
+}
+
+/// Tells errors of reading from those of writing.
+fn split<T>(result: Result<T, raw::Error>, goal: &Path) -> Result<T, Error> {
+    result.map_err(|error| match error {
+        raw::Error::Source(error) => Error::Source(error),
+        raw::Error::Write(error) => at(goal)(error),
+    })
+}
+
+/// Makes the slice in the staging folder, and the report that goes with it.
+fn prepare(
+    order: &Order<'_>,
+    staging: &Staging,
+    goal: &Path,
+    triage: Triage<'_>,
+    tick: &mut dyn FnMut(u64),
+) -> Result<Sliced, Error> {
+    let write = at(goal);
+    let selection = Selection::of(order.report, order.attempt).ok_or(Error::NoAttempt(order.attempt))?;
+    let about = order
+        .report
+        .sources
+        .get(selection.source as usize)
+        .ok_or(Error::NoAttempt(order.attempt))?;
+    let path = &about.summary.path;
+    if path == Path::new("-") {
+        return Err(Error::NotAFile);
+    }
+    let hash = match &about.sha256 {
+        Some(hash) => hash.clone(),
+        None => staging::sha256(path).map_err(|source| CaptureError::Io {
+            path: path.clone(),
+            source,
+        })?,
+    };
+    let options = OpenOptions::default();
+    let mut source = capture::open(path, options)?;
+    let out = staging.create(COPY).map_err(&write)?;
+    let key_log = if order.with_secrets { order.key_log } else { b"" };
+    let (out, copied) = split(
+        raw::copy(&mut *source, out, order.context, key_log, |frame| selection.takes(frame), tick),
+        goal,
+    )?;
+    staging::close(out).map_err(&write)?;
+    drop(source);
+    let lines = [format!(
+        "cut from a capture of {} packets with SHA-256 {hash}; the packet identifiers are the frame numbers there",
+        about.summary.packets
+    )];
+    let open = |name: &str| capture::open(&staging.path(name), options);
+    let annotate = |from: &str, notes: &Notes, origin: Origin| -> Result<(), Error> {
+        let out: BufWriter<File> = staging.create(SLICE).map_err(&write)?;
+        let secrets: &[u8] = if order.with_secrets { &copied.secrets } else { b"" };
+        let none = SectionSummary::default();
+        let about = copied.summary.sections.first().unwrap_or(&none);
+        let out = split(
+            slice::annotate(&mut *open(from)?, out, notes, secrets, about, origin, TOOL),
+            goal,
+        )?;
+        staging::close(out).map_err(&write)
+    };
+    let numbers = Numbers::new(copied.frames.clone(), !order.redact);
+    let mut sliced = if order.redact {
+        let mut redactor = Redactor::new().ok_or(Error::NoRandomness)?;
+        redactor.learn(&mut *open(COPY)?, &mut |_| ())?;
+        let out = staging.create(REDACTED).map_err(&write)?;
+        let (out, removed) = split(redactor.rewrite(&mut *open(COPY)?, out, &SectionSummary::default()), goal)?;
+        staging::close(out).map_err(&write)?;
+        let mut report = triage(&staging.path(REDACTED), &|name| redactor.name(name))?;
+        for source in &mut report.sources {
+            source.summary.path = PathBuf::from(SLICE);
+        }
+        let wanted = essence(order.report, order.attempt);
+        let attempt = corresponding(&report, order, &numbers);
+        let found = attempt.and_then(|id| essence(&report, id));
+        let Some(attempt) = attempt else {
+            return Err(Error::NoAttempt(order.attempt));
+        };
+        let report = only(report, attempt);
+        let notes = report
+            .attempt(attempt)
+            .map_or_else(Notes::default, |of| in_source(Notes::of(&report, of, &lines, TOOL), &numbers));
+        annotate(REDACTED, &notes, Origin::LeftOut)?;
+        staging.remove(REDACTED).map_err(&write)?;
+        Sliced {
+            numbers,
+            copied: Copied::default(),
+            report,
+            attempt,
+            hash,
+            redactor: Some((redactor, removed)),
+            verified: same(wanted, found),
+        }
+    } else {
+        let mut report = only(order.report.clone(), order.attempt);
+        if let Some(source) = report.sources.get_mut(selection.source as usize) {
+            source.sha256 = Some(hash.clone());
+        }
+        let notes = report
+            .attempt(order.attempt)
+            .map_or_else(Notes::default, |of| Notes::of(&report, of, &lines, TOOL));
+        annotate(COPY, &notes, Origin::Kept)?;
+        let again = triage(&staging.path(SLICE), &|name| name.to_owned())?;
+        let found = corresponding(&again, order, &Numbers::new(copied.frames.clone(), false))
+            .and_then(|id| essence(&again, id));
+        Sliced {
+            numbers,
+            copied: Copied::default(),
+            verified: same(essence(&report, order.attempt), found),
+            report,
+            attempt: order.attempt,
+            hash,
+            redactor: None,
+        }
+    };
+    staging.remove(COPY).map_err(&write)?;
+    sliced.copied = copied;
+    Ok(sliced)
+}
+
+/// Moves notes on frames of the slice to the numbers that those have in the source, by which they are written.
+fn in_source(notes: Notes, numbers: &Numbers) -> Notes {
+    Notes {
+        frames: notes
+            .frames
+            .into_iter()
+            .filter_map(|(frame, comments)| Some((numbers.in_source(frame)?, comments)))
+            .collect(),
+        ..notes
+    }
+}
+
+/// The attempt in the report on a slice that is the one that the slice was made for: it begins with the same frame.
+fn corresponding(report: &Report, order: &Order<'_>, numbers: &Numbers) -> Option<u32> {
+    let first = |report: &Report, attempt: &Attempt| -> Option<FrameNo> {
+        let connections = attempt.connections.iter().filter_map(|id| report.connection(*id));
+        connections.map(|connection| connection.frames.0).min()
+    };
+    let wanted = order.report.attempt(order.attempt).and_then(|attempt| first(order.report, attempt));
+    let same = report
+        .attempts
+        .iter()
+        .find(|attempt| first(report, attempt).and_then(|frame| numbers.in_source(frame)) == wanted);
+    same.map(|attempt| attempt.id).or(report.overall.attempt)
+}
+
+/// What a verdict turns on: cause, phase, who ended it, how.
+fn essence(report: &Report, attempt: u32) -> Option<String> {
+    let attempt = report.attempt(attempt)?;
+    let connection = report.connection(attempt.decisive)?;
+    Some(format!(
+        "{} (phase {}, ended by {}, {})",
+        attempt.verdict.cause.slug,
+        connection.phase.slug(),
+        connection.ended_by.slug(),
+        connection.mechanism.slug()
+    ))
+}
+
+fn same(source: Option<String>, slice: Option<String>) -> Result<(), String> {
+    if source == slice {
+        return Ok(());
+    }
+    let word = |word: Option<String>| word.unwrap_or_else(|| "no verdict".to_owned());
+    Err(format!("triage of the slice alone says {}, that of the source {}", word(slice), word(source)))
+}
+
+/// The report about one attempt.
+fn only(mut report: Report, attempt: u32) -> Report {
+    report.connections.retain(|connection| connection.attempt == attempt);
+    report.attempts.retain(|one| one.id == attempt);
+    report.notes.clear();
+    if report.overall.attempt != Some(attempt)
+        && let Some(one) = report.attempts.first()
+    {
+        report.overall = Overall {
+            cause: one.verdict.cause,
+            healthy: one.verdict.healthy(),
+            confidence: Some(one.verdict.confidence),
+            attempt: Some(attempt),
+            connection: Some(one.decisive),
+            summary: one.verdict.summary.clone(),
+        };
+    }
+    report
+}
+
+impl Sliced {
+    fn made(self) -> Made {
+        let mut warnings: Vec<String> = self.verified.err().into_iter().collect();
+        if self.copied.secrets_passed_over > 0 {
+            warnings.push(format!(
+                "{} bytes of TLS secrets were too many to be looked at",
+                self.copied.secrets_passed_over
+            ));
+        }
+        let map = self.redactor.map(|(redactor, removed)| {
+            warnings.extend(removed.words());
+            redactor.map()
+        });
+        Made {
+            frames: self.numbers.len() as u64,
+            warnings,
+            map,
+        }
+    }
+
+    /// Writes reports, README and manifest beside the slice.
+    fn reports(&self, order: &Order<'_>, staging: &Staging) -> io::Result<()> {
+        let attempt = self.report.attempt(self.attempt).ok_or(io::ErrorKind::NotFound)?;
+        let view = View {
+            all: true,
+            zone: order.zone.clone(),
+            ..View::default()
+        };
+        let notice = if order.redact {
+            "Names and addresses in this report and in slice.pcapng are pseudonyms; lengths, times and checksums are true."
+        } else {
+            "Made from the capture named above; slice.pcapng holds the packets of this attempt alone."
+        };
+        staging.write(REPORTS[0], |out| html::render(&self.report, attempt, &self.numbers, order.zone, notice, out))?;
+        staging.write(REPORTS[1], |out| markdown::render(&self.report, &view, out))?;
+        staging.write(REPORTS[2], |out| json::render(&self.report, &view, out))?;
+        let text = readme::text(&readme::Facts {
+            report: &self.report,
+            attempt,
+            numbers: &self.numbers,
+            copied: &self.copied,
+            hash: &self.hash,
+            options: order.options,
+            context: order.context,
+            with_secrets: order.with_secrets,
+            removed: self.redactor.as_ref().map(|(_, removed)| removed),
+            verified: self.verified.as_ref().err().map(String::as_str),
+        });
+        staging.write(README, |out| out.write_all(text.as_bytes()))?;
+        let mut manifest = String::new();
+        for name in REPORTS.iter().chain(&[SLICE, README]) {
+            manifest.push_str(&staging::manifest_line(&staging::sha256(&staging.path(name))?, name));
+        }
+        manifest.push_str(&staging::manifest_line(&self.hash, &self.source_name()));
+        staging.write(MANIFEST, |out| out.write_all(manifest.as_bytes()))
+    }
+
+    /// The name of the source in the manifest; a file's name may be a customer's.
+    fn source_name(&self) -> String {
+        if self.redactor.is_some() {
+            return readme::SOURCE.to_owned();
+        }
+        let connection = self.report.connections.first();
+        let source = connection.and_then(|connection| self.report.sources.get(connection.source as usize));
+        source
+            .and_then(|source| source.summary.path.file_name())
+            .map_or_else(|| readme::SOURCE.to_owned(), |name| name.to_string_lossy().into_owned())
+    }
+}

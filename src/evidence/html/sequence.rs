@@ -1,0 +1,297 @@
+//! The sequence diagram of an attempt: client, middlebox where one spoke, server; arrows with what was said.
+
+use std::collections::HashMap;
+
+use textwrap::wrap;
+use unicode_width::UnicodeWidthStr;
+
+use super::svg::Svg;
+use crate::capture::{FrameNo, Span, Timestamp};
+use crate::diagnosis::{EndedBy, Leans};
+use crate::packet::TcpFlags;
+use crate::report::clock::duration;
+use crate::report::model::{Attempt, Connection, Report, Speaker, Step};
+use crate::report::words;
+use crate::transcript::Phase;
+
+/// More rows than this are not read any more; then the connection that decides is drawn alone.
+const ROWS: usize = 90;
+/// Nothing for so long is folded.
+const FOLD: Span = Span::secs(2);
+/// The width of a character of the labels, on average.
+const CHARACTER: f64 = 6.7;
+/// The height of a line of text.
+const LINE: f64 = 16.0;
+
+/// One arrow or remark.
+struct Row {
+    at: Timestamp,
+    frame: Option<FrameNo>,
+    phase: Phase,
+    text: String,
+    from: Place,
+    to: Place,
+    lost: bool,
+    inferred: bool,
+    mark: Option<usize>,
+    connection: u32,
+}
+
+/// A column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Client,
+    Middle,
+    Server,
+    Nowhere,
+}
+
+/// Where things stand for one width.
+struct Layout {
+    width: f64,
+    client: f64,
+    server: f64,
+    narrow: bool,
+}
+
+impl Layout {
+    fn x(&self, place: Place) -> f64 {
+        match place {
+            Place::Client => self.client,
+            Place::Middle | Place::Nowhere => (self.client + self.server) / 2.0,
+            Place::Server => self.server,
+        }
+    }
+}
+
+/// Draws the attempt for a page so wide; `marks` are the numbers of the evidence by frame.
+pub fn draw(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>, width: f64) -> String {
+    let rows = rows(report, attempt, marks);
+    let narrow = width < 600.0;
+    let layout = Layout {
+        width,
+        client: if narrow { 30.0 } else { 200.0 },
+        server: if narrow { width - 30.0 } else { width - 110.0 },
+        narrow,
+    };
+    let middle = rows.iter().any(|row| row.from == Place::Middle || row.to == Place::Middle);
+    let mut svg = Svg::new(width);
+    let mut back = Svg::new(width);
+    let top = heads(&mut svg, &layout, report, attempt, middle);
+    let mut y = top + 10.0;
+    let mut band: Option<(Phase, f64)> = None;
+    let mut even = false;
+    let mut before: Option<(Timestamp, u32)> = None;
+    let started = rows.first().map_or(attempt.started, |row| row.at);
+    for row in &rows {
+        let gap = before.map_or(Span(0), |(at, _)| row.at.since(at));
+        let fold = gap >= FOLD;
+        let other_connection = before.is_some_and(|(_, connection)| connection != row.connection);
+        let new_phase = band.is_none_or(|(phase, _)| phase != row.phase);
+        if new_phase {
+            close(&mut back, &layout, band.take(), y, even);
+            even = !even;
+        }
+        if fold {
+            y = folded(&mut svg, &layout, y, gap);
+        }
+        if other_connection {
+            svg.text("other", "middle", (layout.x(Place::Nowhere), y + 14.0), &other(report, row.connection));
+            y += 22.0;
+        }
+        if new_phase {
+            band = Some((row.phase, y));
+            svg.text("phase", if narrow { "middle" } else { "start" }, if narrow { (width / 2.0, y + 14.0) } else { (12.0, y + 16.0) }, words::phase(row.phase));
+            y += if narrow { 18.0 } else { 6.0 };
+        }
+        y = arrow(&mut svg, &layout, row, y, row.at.since(started));
+        before = Some((row.at, row.connection));
+    }
+    close(&mut back, &layout, band, y + 6.0, even);
+    let bottom = y + 14.0;
+    for place in [Place::Client, Place::Middle, Place::Server] {
+        if place != Place::Middle || middle {
+            back.line(if place == Place::Middle { "life middle" } else { "life" }, (layout.x(place), top), (layout.x(place), bottom));
+        }
+    }
+    back.take(svg);
+    back.finish(bottom + 6.0, "Sequence diagram of the attempt")
+}
+
+/// Who stands at the top of the columns.
+fn heads(svg: &mut Svg, layout: &Layout, report: &Report, attempt: &Attempt, middle: bool) -> f64 {
+    let connection = report.connection(attempt.decisive);
+    let server = connection
+        .and_then(|one| one.server)
+        .map_or_else(|| attempt.server.clone(), |server| server.ip().to_string());
+    let mut head = |place: Place, name: &str, address: &str| {
+        let (anchor, x) = match (place, layout.narrow) {
+            (Place::Client, true) => ("start", 6.0),
+            (Place::Server, true) => ("end", layout.width - 6.0),
+            _ => ("middle", layout.x(place)),
+        };
+        svg.text("who", anchor, (x, 18.0), name);
+        svg.text("address", anchor, (x, 35.0), address);
+    };
+    head(Place::Client, "Client", &attempt.client.to_string());
+    if middle {
+        head(Place::Middle, if layout.narrow { "Device" } else { "Device on the path" }, "");
+    }
+    head(Place::Server, if connection.is_some_and(|one| one.server.is_none()) { "Resolver" } else { "Server" }, &server);
+    46.0
+}
+
+fn other(report: &Report, id: u32) -> String {
+    report
+        .connection(id)
+        .map_or_else(String::new, |one| format!("connection {id}: {} from port {}", words::role(one), one.client.port()))
+}
+
+/// Ends the band of a phase.
+fn close(back: &mut Svg, layout: &Layout, band: Option<(Phase, f64)>, y: f64, even: bool) {
+    if let Some((_, from)) = band {
+        let class = if even { "band" } else { "band odd" };
+        back.rect(class, (4.0, from - 2.0), (layout.width - 8.0, y - from), 6.0);
+    }
+}
+
+/// A stretch in which nothing happens.
+fn folded(svg: &mut Svg, layout: &Layout, y: f64, gap: Span) -> f64 {
+    for place in [Place::Client, Place::Server] {
+        let x = layout.x(place);
+        let d = format!("M{:.1} {:.1}l12 -5M{:.1} {:.1}l12 -5", x - 6.0, y + 14.0, x - 6.0, y + 20.0);
+        svg.path("fold", &d);
+    }
+    svg.text("quiet", "middle", (layout.x(Place::Nowhere), y + 19.0), &format!("{} of silence", duration(gap)));
+    y + 32.0
+}
+
+/// One arrow with its words above it.
+fn arrow(svg: &mut Svg, layout: &Layout, row: &Row, y: f64, after: Span) -> f64 {
+    let (x1, x2) = (layout.x(row.from), layout.x(row.to));
+    let room = match row.from {
+        Place::Nowhere => layout.server - layout.client,
+        _ if layout.narrow => layout.server - layout.client,
+        _ => (x2 - x1).abs().max(250.0),
+    };
+    let text = if row.inferred { format!("{} (inferred)", row.text) } else { row.text.clone() };
+    let text = crate::report::plain::printable(&text).into_owned();
+    let columns = ((room - 16.0) / CHARACTER).max(12.0) as usize;
+    let lines = wrap(&text, columns);
+    // Over the arrow, or over the middle where a short arrow's words are wider than it is.
+    let center = if layout.narrow || row.from == Place::Nowhere { layout.x(Place::Nowhere) } else { (x1 + x2) / 2.0 };
+    let mut line = y + 4.0;
+    for one in &lines {
+        line += LINE;
+        let half = one.width() as f64 * CHARACTER / 2.0 + 4.0;
+        svg.rect("halo", (center - half, line - 12.0), (half * 2.0, LINE), 3.0);
+        let class = if row.mark.is_some() { "said strong" } else { "said" };
+        svg.text(class, "middle", (center, line), one);
+    }
+    let base = line + 9.0;
+    if row.from != Place::Nowhere {
+        let class = match (row.mark.is_some(), row.from) {
+            (true, _) => "arrow evidence",
+            (_, Place::Client) => "arrow from-client",
+            (_, Place::Server) => "arrow from-server",
+            _ => "arrow",
+        };
+        svg.arrow(class, base, x1, x2, row.lost);
+    }
+    let time = if after.0 == 0 { "0".to_owned() } else { format!("+{}", duration(after)) };
+    let frame = row.frame.map_or_else(String::new, |frame| format!("#{frame}"));
+    if layout.narrow {
+        svg.text("time", "start", (6.0, base + 15.0), &time);
+        svg.text("frame", "end", (layout.width - 6.0, base + 15.0), &frame);
+        if let Some(mark) = row.mark {
+            svg.mark((x1 + (x2 - x1).signum() * 14.0, base), mark);
+        }
+        return base + 20.0;
+    }
+    svg.text("time", "end", (layout.client - 16.0, base + 4.0), &time);
+    svg.text("frame", "start", (layout.server + 16.0, base + 4.0), &frame);
+    if let Some(mark) = row.mark {
+        svg.mark((layout.width - 24.0, base), mark);
+    }
+    base + 8.0
+}
+
+/// The rows of the attempt, by time.
+fn rows(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>) -> Vec<Row> {
+    let all: Vec<&Connection> = attempt.connections.iter().filter_map(|id| report.connection(*id)).collect();
+    let mut rows: Vec<Row> = all.iter().flat_map(|one| of_connection(one, marks)).collect();
+    if rows.len() > ROWS {
+        rows = report
+            .connection(attempt.decisive)
+            .map_or_else(Vec::new, |one| of_connection(one, marks));
+    }
+    rows.sort_by_key(|row| (row.at, row.frame));
+    rows
+}
+
+fn of_connection(connection: &Connection, marks: &HashMap<FrameNo, usize>) -> Vec<Row> {
+    let mut rows: Vec<Row> = connection.timeline.iter().map(|step| of_step(connection, step, marks)).collect();
+    let shown: Vec<FrameNo> = rows.iter().filter_map(|row| row.frame).collect();
+    // Evidence that the timeline does not tell is drawn from the packet itself.
+    for point in connection.series.iter().filter(|point| !shown.contains(&point.frame)) {
+        if let Some(mark) = marks.get(&point.frame) {
+            let (from, to) = ends(connection, point.from_client, point.flags.has(TcpFlags::RST), true);
+            let phase = rows.iter().rev().find(|row| row.at <= point.at).map_or(connection.phase, |row| row.phase);
+            rows.push(Row {
+                at: point.at,
+                frame: Some(point.frame),
+                phase,
+                text: packet(point.flags, point.len, point.again),
+                from,
+                to,
+                lost: false,
+                inferred: false,
+                mark: Some(*mark),
+                connection: connection.id,
+            });
+        }
+    }
+    rows
+}
+
+/// A packet in words, by its control bits.
+fn packet(flags: TcpFlags, len: u32, again: bool) -> String {
+    let names = [(TcpFlags::SYN, "SYN"), (TcpFlags::FIN, "FIN"), (TcpFlags::RST, "RST"), (TcpFlags::ACK, "ACK")];
+    let set: Vec<&str> = names.iter().filter(|(bit, _)| flags.has(*bit)).map(|(_, name)| *name).collect();
+    let data = if len > 0 { format!("{len} bytes") } else { set.join(", ") };
+    if again { format!("{data} again") } else { data }
+}
+
+fn of_step(connection: &Connection, step: &Step, marks: &HashMap<FrameNo, usize>) -> Row {
+    let mark = step.frame.and_then(|frame| marks.get(&frame)).copied();
+    let (from, to) = match step.speaker {
+        Speaker::Nobody => (Place::Nowhere, Place::Nowhere),
+        Speaker::Middlebox(_) if step.text.contains("of the server") => (Place::Middle, Place::Server),
+        Speaker::Middlebox(_) => (Place::Middle, Place::Client),
+        side => ends(connection, side == Speaker::Client, step.text.starts_with("RST"), mark.is_some()),
+    };
+    Row {
+        at: step.at,
+        frame: step.frame,
+        phase: step.phase,
+        text: step.text.clone(),
+        from,
+        to,
+        lost: step.lost,
+        inferred: step.inferred,
+        mark,
+        connection: connection.id,
+    }
+}
+
+/// From where to where a packet went. A reset that is evidence of a device on the path begins there, whoever's address it carries.
+fn ends(connection: &Connection, from_client: bool, reset: bool, cited: bool) -> (Place, Place) {
+    let cited_for = cited && connection.verdict.evidence.iter().any(|one| one.leans == Leans::For);
+    let forged = reset && cited_for && connection.ended_by == EndedBy::Middlebox;
+    match (from_client, forged) {
+        (true, false) => (Place::Client, Place::Server),
+        (false, false) => (Place::Server, Place::Client),
+        (true, true) => (Place::Middle, Place::Server),
+        (false, true) => (Place::Middle, Place::Client),
+    }
+}

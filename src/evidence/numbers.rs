@@ -1,0 +1,79 @@
+//! Which number a frame has in the slice and in the source.
+
+use crate::capture::FrameNo;
+
+/// The numbers of the frames of a slice in its source.
+#[derive(Clone, Debug)]
+pub struct Numbers {
+    /// By place in the slice, rising.
+    source: Vec<FrameNo>,
+    /// Whether a report about it cites the source; otherwise it cites the slice.
+    cites_source: bool,
+}
+
+impl Numbers {
+    /// For a report that cites frames by their number in the source (`cites_source`) or in the slice.
+    pub fn new(source: Vec<FrameNo>, cites_source: bool) -> Numbers {
+        Numbers { source, cites_source }
+    }
+
+    /// Whether the report cites the source.
+    pub fn cites_source(&self) -> bool {
+        self.cites_source
+    }
+
+    /// How many frames the slice has.
+    pub fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    /// Whether the slice has none.
+    pub fn is_empty(&self) -> bool {
+        self.source.is_empty()
+    }
+
+    /// The number in the slice of a frame that the report cites; `None` where the slice does not hold it.
+    pub fn in_slice(&self, cited: FrameNo) -> Option<FrameNo> {
+        if !self.cites_source {
+            return Some(cited);
+        }
+        let place = self.source.binary_search(&cited).ok()?;
+        Some(FrameNo(place as u64 + 1))
+    }
+
+    /// The number in the source of a frame that the report cites.
+    pub fn in_source(&self, cited: FrameNo) -> Option<FrameNo> {
+        if self.cites_source {
+            return Some(cited);
+        }
+        let place = usize::try_from(cited.0.checked_sub(1)?).ok()?;
+        self.source.get(place).copied()
+    }
+
+    /// Runs of frames that follow each other in both: first and last in the slice, first and last in the source.
+    pub fn runs(&self) -> Vec<[u64; 4]> {
+        let mut runs: Vec<[u64; 4]> = Vec::new();
+        for (slice, FrameNo(source)) in (1..).zip(&self.source) {
+            match runs.last_mut() {
+                Some([_, last, _, end]) if *end + 1 == *source => (*last, *end) = (slice, *source),
+                _ => runs.push([slice, slice, *source, *source]),
+            }
+        }
+        runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_both_ways() {
+        let source: Vec<FrameNo> = [3, 4, 5, 9, 10].map(FrameNo).into();
+        let numbers = Numbers::new(source.clone(), true);
+        assert_eq!((numbers.in_slice(FrameNo(9)), numbers.in_slice(FrameNo(6))), (Some(FrameNo(4)), None));
+        assert_eq!(numbers.runs(), [[1, 3, 3, 5], [4, 5, 9, 10]]);
+        let numbers = Numbers::new(source, false);
+        assert_eq!((numbers.in_source(FrameNo(4)), numbers.in_source(FrameNo(0))), (Some(FrameNo(9)), None));
+    }
+}

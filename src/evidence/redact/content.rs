@@ -1,0 +1,422 @@
+//! What a stream or a datagram says: which stretches of it are understood, and where names stand in them.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::Pseudonyms;
+use super::der::{self, Kind};
+use super::streams::Tape;
+use super::text::{Plan, be16, be24, is_printable};
+use super::{rdp, tls};
+use crate::protocol::Parsed;
+use crate::protocol::preamble::{self, Preamble};
+
+const DNS: u16 = 53;
+const KERBEROS: u16 = 88;
+/// Multicast DNS and link-local name resolution, which speak DNS.
+const DNS_LIKE: [u16; 3] = [DNS, 5353, 5355];
+/// RDP over UDP, to the host and to a gateway.
+const RDP_UDP: [u16; 2] = [3389, 3391];
+/// The longest first line of another protocol that is kept.
+const LINE: usize = 512;
+/// Text of this length and more in a datagram that is not understood in full is taken for text.
+const TEXT: usize = 5;
+
+/// Redacts a stream by its head; `ports` are those of both ends.
+pub(super) fn stream(tape: &Tape, ports: [u16; 2], by: &mut Pseudonyms) -> Plan {
+    let mut plan = Plan::default();
+    let end = if ports.contains(&DNS) {
+        framed(tape, &mut plan, 2, |body, plan| dns(body, by, plan))
+    } else if ports.contains(&KERBEROS) {
+        framed(tape, &mut plan, 4, |body, plan| der::redact(body, 0, Kind::Kerberos, by, plan))
+    } else {
+        conversation(tape, &mut plan, by)
+    };
+    // Where sealed records go by later, the whole is a TLS connection of which a part was not seen.
+    if let Some(sealed) = tape.sealed_at().filter(|sealed| *sealed >= end || end == 0) {
+        plan.keep(sealed..usize::MAX);
+    }
+    plan
+}
+
+/// Messages behind a length each. Says how far they go.
+fn framed(tape: &Tape, plan: &mut Plan, size: usize, mut message: impl FnMut(&[u8], &mut Plan)) -> usize {
+    let mut at = 0;
+    while let Some(header) = tape.get(at, size) {
+        let len = match header {
+            [a, b] => usize::from(*a) << 8 | usize::from(*b),
+            [_, rest @ ..] => be24(rest, 0).unwrap_or(0),
+            [] => 0,
+        };
+        let Some(body) = tape.get(at + size, len) else { break };
+        let mut part = Plan::default();
+        message(body, &mut part);
+        plan.take(part, at + size);
+        plan.keep(at..at + size + len);
+        at += size + len;
+    }
+    at
+}
+
+/// RDP, TLS, HTTP, or the first line of something else. Says how far it is understood.
+fn conversation(tape: &Tape, plan: &mut Plan, by: &mut Pseudonyms) -> usize {
+    let mut at = preamble(tape, plan, by);
+    let mut handshake = Handshake::default();
+    loop {
+        let Some(first) = tape.get(at, 1).and_then(|bytes| bytes.first().copied()) else {
+            return at;
+        };
+        let next = match first {
+            3 if tape.get(at, 2).is_some_and(|bytes| bytes[1] == 0) => tpkt(tape, at, plan, by),
+            20..=24 if tape.get(at, 2).is_some_and(|bytes| bytes[1] == 3) => match record(tape, at, plan, &mut handshake, by) {
+                Record::Next(next) => Some(next),
+                Record::Sealed => {
+                    plan.keep(at..usize::MAX);
+                    return usize::MAX;
+                }
+                Record::Cut => None,
+            },
+            _ if at > 0 && first & 3 == 0 => fast_path(tape, at, plan),
+            _ => http(tape, at, plan, by).or_else(|| line(tape, at, plan, by).map(|_| usize::MAX)),
+        };
+        match next {
+            Some(usize::MAX) | None => return at,
+            Some(next) => at = next,
+        }
+    }
+}
+
+/// The header of a load balancer or a preconnection blob.
+fn preamble(tape: &Tape, plan: &mut Plan, by: &mut Pseudonyms) -> usize {
+    let head = tape.head();
+    let Parsed::Done(found, len) = preamble::parse(head) else { return 0 };
+    let bytes = head.get(..len).unwrap_or_default();
+    match found {
+        Preamble::Proxy { version: 1, .. } => {
+            // Digits for digits would make numbers that no address has.
+            let digits = bytes.iter().map(|byte| if byte.is_ascii_digit() { b'1' } else { *byte });
+            let lead = b"PROXY TCP4 ".len();
+            plan.put(lead, digits.skip(lead).collect());
+        }
+        Preamble::Proxy { .. } => {
+            let mut at = 16;
+            for _ in 0..2 {
+                match bytes.get(13) {
+                    Some(0x11) => {
+                        if let Some([a, b, c, d]) = bytes.get(at..).and_then(|rest| rest.first_chunk().copied()) {
+                            plan.put(at, by.addresses.v4(Ipv4Addr::new(a, b, c, d)).octets().to_vec());
+                        }
+                        at += 4;
+                    }
+                    Some(0x21) => {
+                        if let Some(v6) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>().copied()) {
+                            plan.put(at, by.addresses.v6(Ipv6Addr::from(v6)).octets().to_vec());
+                        }
+                        at += 16;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        // A virtual machine's name or identifier, in UTF-16 behind numbers.
+        _ => {
+            if let Some(text) = bytes.get(18..) {
+                plan.wide(18, text, false, by);
+            }
+        }
+    }
+    plan.keep(0..len);
+    len
+}
+
+fn tpkt(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<usize> {
+    let len = be16(tape.get(at, 4)?, 2)?.max(4);
+    // A packet of which the end is missing is redacted as far as it goes.
+    let there = tape.available(at).min(len);
+    plan.take(rdp::packet(tape.get(at, there)?, by), at);
+    plan.keep(at..at + there);
+    (there == len).then_some(at + len)
+}
+
+fn fast_path(tape: &Tape, at: usize, plan: &mut Plan) -> Option<usize> {
+    let (len, header) = rdp::fast_path(tape.get(at, 3)?)?;
+    plan.fill(at + header, len - header, 0);
+    plan.keep(at..at + len);
+    Some(at + len)
+}
+
+/// Handshake messages that go over several records, with the places of their bytes.
+#[derive(Default)]
+struct Handshake {
+    bytes: Vec<u8>,
+    places: Vec<usize>,
+    changed: bool,
+}
+
+enum Record {
+    Next(usize),
+    Sealed,
+    Cut,
+}
+
+fn record(tape: &Tape, at: usize, plan: &mut Plan, handshake: &mut Handshake, by: &mut Pseudonyms) -> Record {
+    let Some(header) = tape.get(at, 5) else { return Record::Cut };
+    let (kind, len) = (header[0], be16(header, 3).unwrap_or(0));
+    if len > (1 << 14) + 2_048 {
+        return Record::Cut;
+    }
+    match kind {
+        23 => return Record::Sealed,
+        22 => {}
+        _ => {
+            handshake.changed |= kind == 20;
+            plan.keep(at..at + 5 + len);
+            return Record::Next(at + 5 + len);
+        }
+    }
+    let there = tape.available(at + 5).min(len);
+    let body = tape.get(at + 5, there).unwrap_or_default();
+    // After ChangeCipherSpec a ClientHello in clear answers a HelloRetryRequest; everything else is sealed.
+    let hello = body.first() == Some(&1) && be24(body, 1).is_some_and(|total| total + 4 == len);
+    if handshake.changed && !hello {
+        plan.keep(at..at + 5 + len);
+        return Record::Next(at + 5 + len);
+    }
+    handshake.bytes.extend_from_slice(body);
+    handshake.places.extend(at + 5..at + 5 + there);
+    let cut = there < len;
+    loop {
+        let Some(total) = be24(&handshake.bytes, 1) else { break };
+        let whole = handshake.bytes.len() >= 4 + total;
+        if !whole && !cut {
+            break;
+        }
+        let end = (4 + total).min(handshake.bytes.len());
+        let part = tls::message(handshake.bytes[0], &handshake.bytes[4..end], whole, false, by);
+        plan.take_scattered(part, handshake.places.get(4..).unwrap_or_default());
+        handshake.bytes.drain(..end);
+        handshake.places.drain(..end);
+    }
+    plan.keep(at..at + 5 + there);
+    if cut { Record::Cut } else { Record::Next(at + 5 + len) }
+}
+
+/// Headers of HTTP that tell how a message goes on and nothing about people.
+const PLAIN_HEADERS: [&str; 15] = [
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "upgrade",
+    "content-type",
+    "date",
+    "accept",
+    "cache-control",
+    "pragma",
+    "server",
+    "user-agent",
+    "expect",
+    "sec-websocket-version",
+    "sec-websocket-protocol",
+    "keep-alive",
+];
+
+/// The head of one HTTP message; its body is not understood.
+fn http(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<usize> {
+    const HEAD: usize = 16 << 10;
+    let bytes = tape.get(at, tape.available(at).min(HEAD))?;
+    let first = bytes.split(|byte| *byte == b'\r').next()?;
+    let is_answer = first.starts_with(b"HTTP/1.");
+    let is_request = first.windows(9).any(|part| part.starts_with(b" HTTP/1."));
+    if !is_answer && !is_request {
+        return None;
+    }
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    if is_request {
+        let path = first.iter().position(|byte| *byte == b' ')? + 1;
+        let last = first.windows(6).rposition(|part| part == b" HTTP/")?;
+        plan.text(at + path, first.get(path..last)?, by);
+    }
+    let mut from = first.len() + 2;
+    let mut body = false;
+    for line in bytes.get(from..end)?.split_inclusive(|byte| *byte == b'\n') {
+        if let Some(colon) = line.iter().position(|byte| *byte == b':') {
+            let name = String::from_utf8_lossy(&line[..colon]).to_ascii_lowercase();
+            let value = line.get(colon + 1..).unwrap_or_default();
+            let lead = value.iter().take_while(|byte| **byte == b' ').count();
+            let value = value.get(lead..).unwrap_or_default();
+            let length = value.iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |last| last + 1);
+            let value = value.get(..length).unwrap_or_default();
+            let place = at + from + colon + 1 + lead;
+            body |= (name == "content-length" && value != b"0") || name == "transfer-encoding";
+            if name.contains("auth") || name == "rdg-user-id" || name.contains("cookie") || name.contains("token") {
+                // The scheme stays, what follows holds names and secrets in base64.
+                let scheme = value.iter().position(|byte| *byte == b' ').map_or(value.len(), |blank| blank + 1);
+                let scheme = if name == "rdg-user-id" { 0 } else { scheme };
+                plan.fill(place + scheme, value.len() - scheme, b'A');
+            } else if !PLAIN_HEADERS.contains(&name.as_str()) {
+                plan.text(place, value, by);
+            }
+        }
+        from += line.len();
+    }
+    plan.keep(at..at + end);
+    Some(if body { usize::MAX } else { at + end })
+}
+
+/// The first line of another protocol, by which it is known; its first word stays.
+fn line(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<()> {
+    /// So many bytes of something that is no text tell which protocol it is, and nothing else.
+    const MAGIC: usize = 8;
+    let bytes = tape.get(at, tape.available(at).min(LINE))?;
+    let end = bytes.iter().position(|byte| *byte == b'\r' || *byte == b'\n').unwrap_or(bytes.len());
+    let text = bytes.get(..end).unwrap_or_default();
+    if at > 0 {
+        return None;
+    }
+    if is_printable(text) {
+        let word = text.iter().position(|byte| *byte == b' ').unwrap_or(text.len().min(MAGIC));
+        plan.text(at + word, text.get(word..)?, by);
+        let ends = bytes.get(end..).unwrap_or_default().iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        plan.keep(at..at + end + ends);
+    } else {
+        plan.keep(at..at + MAGIC.min(bytes.len()));
+    }
+    Some(())
+}
+
+/// Redacts a UDP datagram.
+pub(super) fn datagram(bytes: &[u8], ports: [u16; 2], rdp: bool, by: &mut Pseudonyms) -> Plan {
+    let mut plan = Plan::default();
+    let on = |of: &[u16]| ports.iter().any(|port| of.contains(port));
+    if on(&DNS_LIKE) {
+        dns(bytes, by, &mut plan);
+        plan.keep(0..bytes.len());
+    } else if on(&[KERBEROS]) {
+        der::redact(bytes, 0, Kind::Kerberos, by, &mut plan);
+        plan.keep(0..bytes.len());
+    } else if on(&RDP_UDP) || rdp {
+        match tls::dtls(bytes, by) {
+            Some(sealed) => return sealed,
+            None => side_channel(bytes, by, &mut plan),
+        }
+        plan.keep(0..bytes.len());
+    }
+    plan
+}
+
+/// RDP-UDP with whatever it carries: a ClientHello of TLS or DTLS is read, other text is emptied. Emptying a stretch of a sealed
+/// record that looks like text by chance takes nothing away.
+fn side_channel(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
+    let hello = |at: usize| {
+        let rest = bytes.get(at..)?;
+        match rest {
+            [22, 3, _, _, _, 1, ..] => Some((at + 9, be24(rest, 6)?, false)),
+            [22, 0xfe, ..] if rest.get(13) == Some(&1) => Some((at + 25, be24(rest, 14)?, true)),
+            _ => None,
+        }
+    };
+    let found = (0..bytes.len().min(64)).find_map(hello);
+    let mut from = 0;
+    if let Some((body, len, dtls)) = found
+        && let Some(content) = bytes.get(body..bytes.len().min(body + len))
+    {
+        plan.take(tls::message(1, content, true, dtls, by), body);
+        from = body + content.len();
+    }
+    let mut run = 0;
+    for (at, byte) in bytes.iter().chain(&[0]).enumerate().skip(from) {
+        if (0x20..0x7f).contains(byte) && at < bytes.len() {
+            run += 1;
+        } else {
+            if run >= TEXT {
+                plan.fill(at - run, run, b'x');
+            }
+            run = 0;
+        }
+    }
+}
+
+/// A DNS message (RFC 1035 section 4): labels in place, addresses in answers, texts.
+fn dns(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
+    if walk_dns(bytes, by, plan).is_none() {
+        // What cannot be walked to its end is emptied behind the header, names that were found before included.
+        plan.fill(12, bytes.len().saturating_sub(12), 0);
+    }
+}
+
+fn walk_dns(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) -> Option<()> {
+    let questions = be16(bytes, 4)?;
+    let records = be16(bytes, 6)? + be16(bytes, 8)? + be16(bytes, 10)?;
+    let mut at = 12;
+    for _ in 0..questions {
+        at = name(bytes, at, by, plan)? + 4;
+    }
+    for _ in 0..records {
+        let head = name(bytes, at, by, plan)?;
+        let (kind, len) = (be16(bytes, head)?, be16(bytes, head + 8)?);
+        let start = head + 10;
+        let data = bytes.get(start..start + len)?;
+        match (kind, data) {
+            (1, [a, b, c, d]) => plan.put(start, by.addresses.v4(Ipv4Addr::new(*a, *b, *c, *d)).octets().to_vec()),
+            (28, _) => {
+                let v6 = data.first_chunk::<16>().filter(|_| len == 16)?;
+                plan.put(start, by.addresses.v6(Ipv6Addr::from(*v6)).octets().to_vec());
+            }
+            // NS, CNAME, PTR, DNAME; MX; SRV; SOA.
+            (2 | 5 | 12 | 39, _) => {
+                name(bytes, start, by, plan)?;
+            }
+            (15, _) => {
+                name(bytes, start + 2, by, plan)?;
+            }
+            (33, _) => {
+                name(bytes, start + 6, by, plan)?;
+            }
+            (6, _) => {
+                let second = name(bytes, start, by, plan)?;
+                name(bytes, second, by, plan)?;
+            }
+            // OPT: options may name the client's network.
+            (41, _) => plan.fill(start, len, 0),
+            _ => plan.fill(start, len, 0),
+        }
+        at = start + len;
+    }
+    Some(())
+}
+
+/// A name in place, label by label; gives where it ends.
+fn name(bytes: &[u8], mut at: usize, by: &mut Pseudonyms, plan: &mut Plan) -> Option<usize> {
+    let begin = at;
+    let mut labels: Vec<(usize, &[u8])> = Vec::new();
+    let end = loop {
+        match *bytes.get(at)? {
+            0 => break at + 1,
+            0xc0.. => break at + 2,
+            len @ 1..=63 => {
+                labels.push((at + 1, bytes.get(at + 1..at + 1 + usize::from(len))?));
+                at += 1 + usize::from(len);
+            }
+            _ => return None,
+        }
+        if at - begin > 255 {
+            return None;
+        }
+    };
+    // Replaced as one text, so that a top-level domain is known by its place.
+    let closed = bytes.get(at) == Some(&0);
+    let whole: Vec<String> = labels.iter().map(|(_, label)| String::from_utf8_lossy(label).into_owned()).collect();
+    let mut text = whole.join(".");
+    if !closed {
+        // More labels follow elsewhere.
+        text.push_str(".-.x");
+    }
+    let replaced = by.names.text(&text);
+    for ((place, label), new) in labels.iter().zip(replaced.split('.')) {
+        if new.len() == label.len() && !label.contains(&b'.') {
+            plan.put(*place, new.as_bytes().to_vec());
+        } else {
+            plan.fill(*place, label.len(), b'x');
+        }
+    }
+    Some(end)
+}

@@ -1,0 +1,250 @@
+//! Pseudonyms for names: word by word, of the same length in every encoding, the same ones wherever the word stands.
+
+use std::collections::{BTreeMap, HashSet};
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// How many words are remembered; beyond, two words could get the same pseudonym.
+const REMEMBERED: usize = 1 << 18;
+/// How often a pseudonym that is taken is drawn anew.
+const DRAWS: u32 = 256;
+
+/// Words that belong to protocols and products and name nobody. Rules read some of them: hints that a host is a gateway,
+/// vendors of devices that open TLS.
+const COMMON: &[&str] = &[
+    "termsrv", "krbtgt", "http", "https", "host", "ldap", "ldaps", "cifs", "rpcss", "restrictedkrbhost", "gc", "kadmin", "changepw", "wpad", "isatap",
+    "in-addr", "ip6", "arpa", "localhost", "localdomain", "rdg", "rdgw", "rdgateway", "tsg", "tsgw", "tsgateway", "rdweb", "rds", "rdp", "remote",
+    "gateway", "remotedesktopgateway", "rpc", "rpcproxy", "rpcwithcert", "dll", "kdcproxy", "ms-wbt-server", "www", "untrusted", "trusted",
+    "inspection", "proxy", "forward", "ssl", "tls", "deep", "decryption", "interception", "firewall", "fortinet", "fortigate", "zscaler", "netskope", "sophos",
+    "checkpoint", "bluecoat", "symantec", "mcafee", "kaspersky", "avast", "eset", "bitdefender", "untangle", "squid", "mitmproxy", "palo", "alto", "cisco",
+    "umbrella", "barracuda", "watchguard", "sonicwall", "forcepoint", "websense", "cloudflare", "charles", "fiddler", "burp", "portswigger",
+];
+/// Top-level domains, kept at the end of a name; two letters stand for a country.
+const TOP: &[&str] = &["com", "net", "org", "edu", "gov", "mil", "int", "local", "lan", "home", "internal", "test", "example", "invalid", "info"];
+
+/// Maps names.
+pub(super) struct Names {
+    key: [u8; 32],
+    /// Words in lower case and their pseudonyms.
+    known: BTreeMap<String, String>,
+    taken: HashSet<String>,
+}
+
+impl std::fmt::Debug for Names {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key and the names stay out of every log.
+        f.debug_struct("Names").finish_non_exhaustive()
+    }
+}
+
+impl Names {
+    /// Pseudonyms under this key.
+    pub(super) fn new(key: &[u8; 32]) -> Names {
+        Names {
+            key: *key,
+            known: BTreeMap::new(),
+            taken: HashSet::new(),
+        }
+    }
+
+    /// `text` with every word replaced: as long in UTF-8 and in UTF-16, capitals where there were capitals, digits where there were
+    /// digits, what is between words left as it is.
+    pub(super) fn text(&mut self, text: &str) -> String {
+        let whole = text.trim_end_matches('.');
+        map_words(text, |word, end| {
+            let last = end == whole.len() && whole.contains('.');
+            if is_common(word, last) { word.to_owned() } else { self.word(word) }
+        })
+    }
+
+    /// As [`text`](Self::text), from what is known already; an unknown word becomes a row of `x`.
+    pub(super) fn known_text(&self, text: &str) -> String {
+        let whole = text.trim_end_matches('.');
+        map_words(text, |word, end| {
+            let last = end == whole.len() && whole.contains('.');
+            if is_common(word, last) {
+                return word.to_owned();
+            }
+            match self.known.get(&word.to_ascii_lowercase()) {
+                Some(pseudonym) => cased(pseudonym, word),
+                None => "x".repeat(word.chars().count()),
+            }
+        })
+    }
+
+    /// Every word that was replaced.
+    #[cfg(test)]
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        self.known.keys().map(String::as_str)
+    }
+
+    /// Pseudonym and word.
+    pub(super) fn map(&self) -> BTreeMap<&str, &str> {
+        self.known.iter().map(|(word, pseudonym)| (pseudonym.as_str(), word.as_str())).collect()
+    }
+
+    /// Bytes that depend on `bytes` alone, as many: for keys, fingerprints and serial numbers, which name their owner.
+    pub(super) fn scrambled(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(bytes.len());
+        let mut block = 0u32;
+        while out.len() < bytes.len() {
+            let digest = self.digest(&[b"bytes", &block.to_be_bytes(), bytes]);
+            let take = (bytes.len() - out.len()).min(digest.len());
+            out.extend_from_slice(&digest[..take]);
+            block += 1;
+        }
+        out
+    }
+
+    fn word(&mut self, word: &str) -> String {
+        let plain = word.to_ascii_lowercase();
+        if let Some(known) = self.known.get(&plain) {
+            return cased(known, word);
+        }
+        let mut pseudonym = String::new();
+        for draw in 0..DRAWS {
+            pseudonym = self.draw(&plain, draw);
+            if pseudonym != plain && !self.taken.contains(&pseudonym) && !is_common(&pseudonym, true) {
+                break;
+            }
+        }
+        if self.known.len() < REMEMBERED {
+            self.taken.insert(pseudonym.clone());
+            self.known.insert(plain, pseudonym.clone());
+        }
+        cased(&pseudonym, word)
+    }
+
+    fn draw(&self, plain: &str, draw: u32) -> String {
+        const VOWELS: &[u8] = b"aeiou";
+        const CONSONANTS: &[u8] = b"bdfghklmnprstvwz";
+        const ALL: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
+        let short = plain.chars().count() < 3;
+        let mut digest = self.digest(&[b"name", &draw.to_be_bytes(), plain.as_bytes()]);
+        let mut letters = 0usize;
+        let pick = |set: &[u8], n: u32| char::from(set[n as usize % set.len()]);
+        plain
+            .chars()
+            .enumerate()
+            .map(|(place, c)| {
+                if place % 8 == 0 && place > 0 {
+                    digest = self.digest(&[b"more", &digest]);
+                }
+                let at = place % 8 * 4;
+                let n = u32::from_be_bytes([digest[at], digest[at + 1], digest[at + 2], digest[at + 3]]);
+                match c {
+                    '0'..='9' => pick(b"0123456789", n),
+                    '-' | '_' => c,
+                    c if c.is_ascii() => {
+                        letters += 1;
+                        let set = match (short, letters % 2) {
+                            (true, _) => ALL,
+                            (_, 1) => CONSONANTS,
+                            _ => VOWELS,
+                        };
+                        pick(set, n)
+                    }
+                    // A character that takes as many bytes, and as many units of UTF-16.
+                    c => {
+                        let (first, count) = match c.len_utf8() {
+                            2 => (0x3b1, 17),
+                            3 => (0x3041, 80),
+                            _ => (0x2_0000, 4_096),
+                        };
+                        char::from_u32(first + n % count).unwrap_or(c)
+                    }
+                }
+            })
+            .collect()
+    }
+
+    fn digest(&self, parts: &[&[u8]]) -> [u8; 32] {
+        // HMAC takes keys of every length.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else {
+            return [0; 32];
+        };
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// Applies `map` to every word, which it is given with the place of its end.
+fn map_words(text: &str, mut map: impl FnMut(&str, usize) -> String) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_') || !c.is_ascii();
+    let mut out = String::with_capacity(text.len());
+    let mut start = None;
+    for (at, c) in text.char_indices() {
+        match (is_word(c), start) {
+            (true, None) => start = Some(at),
+            (false, Some(from)) => {
+                out.push_str(&map(&text[from..at], at));
+                out.push(c);
+                start = None;
+            }
+            (false, None) => out.push(c),
+            (true, Some(_)) => {}
+        }
+    }
+    if let Some(from) = start {
+        out.push_str(&map(&text[from..], text.len()));
+    }
+    out
+}
+
+fn is_common(word: &str, last: bool) -> bool {
+    let plain = word.to_ascii_lowercase();
+    let country = plain.len() == 2 && plain.bytes().all(|byte| byte.is_ascii_lowercase());
+    // Labels of services and protocols (RFC 2782) begin with an underscore.
+    plain.starts_with('_') || COMMON.contains(&plain.as_str()) || (last && (country || TOP.contains(&plain.as_str())))
+}
+
+/// `pseudonym` with the capitals of `like`.
+fn cased(pseudonym: &str, like: &str) -> String {
+    pseudonym
+        .chars()
+        .zip(like.chars())
+        .map(|(c, like)| if like.is_ascii_uppercase() { c.to_ascii_uppercase() } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> Names {
+        Names::new(b"0123456789abcdef0123456789ABCDEF")
+    }
+
+    #[test]
+    fn a_name_is_the_same_wherever_it_stands() {
+        let mut names = names();
+        let long = names.text("rds01.contoso.com");
+        let upper = names.text("CONTOSO\\Anna");
+        assert_eq!(long.len(), "rds01.contoso.com".len());
+        let domain = long.split('.').nth(1).unwrap();
+        assert_eq!(upper.split('\\').next().unwrap(), domain.to_uppercase());
+        assert!(long.ends_with(".com") && !long.contains("contoso") && !long.contains("rds01"));
+        assert_eq!(names.known_text("rds01.contoso.com"), long);
+        assert_eq!(names.known_text("*.contoso.com"), format!("*.{domain}.com"));
+        assert_eq!(names.text("TERMSRV/rds01"), format!("TERMSRV/{}", long.split('.').next().unwrap()));
+    }
+
+    #[test]
+    fn lengths_stay_in_every_encoding() {
+        let mut names = names();
+        for text in ["anna", "a", "Müller-07", "リモート", "𠀀x", "<script>alert(1)</script>", "", "..."] {
+            let other = names.text(text);
+            assert_eq!(other.len(), text.len(), "{text} {other}");
+            assert_eq!(other.encode_utf16().count(), text.encode_utf16().count());
+            assert!(text.chars().all(|c| !c.is_alphanumeric()) || other != text);
+        }
+    }
+
+    #[test]
+    fn short_words_stay_apart() {
+        let mut names = names();
+        let all: HashSet<String> = (b'a'..=b'z').map(|c| names.text(&char::from(c).to_string())).collect();
+        assert!(all.len() >= 24, "{}", all.len());
+    }
+}
