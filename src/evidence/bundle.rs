@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use crate::capture::{self, CaptureError, FrameNo, OpenOptions, SectionSummary};
+use crate::evidence::html;
 use crate::evidence::numbers::Numbers;
 use crate::evidence::raw::{self, Copied};
 use crate::evidence::readme;
@@ -14,7 +15,6 @@ use crate::evidence::redact::{Redactor, Removed};
 use crate::evidence::select::Selection;
 use crate::evidence::slice::{self, Notes, Origin};
 use crate::evidence::staging::{self, MANIFEST, Staging};
-use crate::evidence::html;
 use crate::report::model::{Attempt, Overall, Report};
 use crate::report::{View, json, markdown};
 
@@ -125,7 +125,10 @@ pub fn make(order: &Order<'_>, goal: &Path, triage: Triage<'_>, tick: &mut dyn F
     let sliced = prepare(order, &staging, goal, triage, tick)?;
     sliced.reports(order, &staging).map_err(&write)?;
     let files = [REPORTS[0], REPORTS[1], REPORTS[2], SLICE, README, MANIFEST];
-    if goal.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("zip")) {
+    if goal
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("zip"))
+    {
         staging.promote_zipped(&files, order.force).map_err(&write)?;
     } else {
         staging.promote_folder(order.force).map_err(&write)?;
@@ -150,7 +153,11 @@ pub fn redact_file(source: &Path, goal: &Path, force: bool, tick: &mut dyn FnMut
     let out = staging.create(SLICE).map_err(&write)?;
     let section = SectionSummary {
         application: Some(TOOL.to_owned()),
-        comments: vec![format!("{}{}", slice::PREFIX, "redacted; names and addresses are not the real ones")],
+        comments: vec![format!(
+            "{}{}",
+            slice::PREFIX,
+            "redacted; names and addresses are not the real ones"
+        )],
         ..SectionSummary::default()
     };
     let (out, removed) = split(redactor.rewrite(&mut *capture::open(source, options)?, out, &section), goal)?;
@@ -209,7 +216,14 @@ fn prepare(
     let out = staging.create(COPY).map_err(&write)?;
     let key_log = if order.with_secrets { order.key_log } else { b"" };
     let (out, copied) = split(
-        raw::copy(&mut *source, out, order.context, key_log, |frame| selection.takes(frame), tick),
+        raw::copy(
+            &mut *source,
+            out,
+            order.context,
+            key_log,
+            |frame| selection.takes(frame),
+            tick,
+        ),
         goal,
     )?;
     staging::close(out).map_err(&write)?;
@@ -272,8 +286,7 @@ fn prepare(
             .map_or_else(Notes::default, |of| Notes::of(&report, of, &lines, TOOL));
         annotate(COPY, &notes, Origin::Kept)?;
         let again = triage(&staging.path(SLICE), &|name| name.to_owned())?;
-        let found = corresponding(&again, order, &Numbers::new(copied.frames.clone(), false))
-            .and_then(|id| essence(&again, id));
+        let found = corresponding(&again, order, &Numbers::new(copied.frames.clone(), false)).and_then(|id| essence(&again, id));
         Sliced {
             numbers,
             copied: Copied::default(),
@@ -307,7 +320,10 @@ fn corresponding(report: &Report, order: &Order<'_>, numbers: &Numbers) -> Optio
         let connections = attempt.connections.iter().filter_map(|id| report.connection(*id));
         connections.map(|connection| connection.frames.0).min()
     };
-    let wanted = order.report.attempt(order.attempt).and_then(|attempt| first(order.report, attempt));
+    let wanted = order
+        .report
+        .attempt(order.attempt)
+        .and_then(|attempt| first(order.report, attempt));
     let same = report
         .attempts
         .iter()
@@ -333,7 +349,11 @@ fn same(source: Option<String>, slice: Option<String>) -> Result<(), String> {
         return Ok(());
     }
     let word = |word: Option<String>| word.unwrap_or_else(|| "no verdict".to_owned());
-    Err(format!("triage of the slice alone says {}, that of the source {}", word(slice), word(source)))
+    Err(format!(
+        "triage of the slice alone says {}, that of the source {}",
+        word(slice),
+        word(source)
+    ))
 }
 
 /// The report about one attempt.
@@ -389,7 +409,9 @@ impl Sliced {
         } else {
             "Made from the capture named above; slice.pcapng holds the packets of this attempt alone."
         };
-        staging.write(REPORTS[0], |out| html::render(&self.report, attempt, &self.numbers, order.zone, notice, out))?;
+        staging.write(REPORTS[0], |out| {
+            html::render(&self.report, attempt, &self.numbers, order.zone, notice, out)
+        })?;
         staging.write(REPORTS[1], |out| markdown::render(&self.report, &view, out))?;
         staging.write(REPORTS[2], |out| json::render(&self.report, &view, out))?;
         let text = readme::text(&readme::Facts {

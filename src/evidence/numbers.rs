@@ -71,9 +71,15 @@ mod tests {
     fn numbers_go_both_ways() {
         let source: Vec<FrameNo> = [3, 4, 5, 9, 10].map(FrameNo).into();
         let numbers = Numbers::new(source.clone(), true);
-        assert_eq!((numbers.in_slice(FrameNo(9)), numbers.in_slice(FrameNo(6))), (Some(FrameNo(4)), None));
+        assert_eq!(
+            (numbers.in_slice(FrameNo(9)), numbers.in_slice(FrameNo(6))),
+            (Some(FrameNo(4)), None)
+        );
         assert_eq!(numbers.runs(), [[1, 3, 3, 5], [4, 5, 9, 10]]);
         let numbers = Numbers::new(source, false);
-        assert_eq!((numbers.in_source(FrameNo(4)), numbers.in_source(FrameNo(0))), (Some(FrameNo(9)), None));
+        assert_eq!(
+            (numbers.in_source(FrameNo(4)), numbers.in_source(FrameNo(0))),
+            (Some(FrameNo(9)), None)
+        );
     }
 }

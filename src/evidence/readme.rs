@@ -47,11 +47,21 @@ pub fn text(facts: &Facts<'_>) -> String {
     let verdict = &facts.attempt.verdict;
     title(&mut text, "Evidence about a Remote Desktop connection");
     paragraph(&mut text, &verdict.summary);
-    paragraph(&mut text, &format!("Cause: {} ({}). Made by {TOOL}.", verdict.cause.slug, verdict.confidence.slug()));
+    paragraph(
+        &mut text,
+        &format!(
+            "Cause: {} ({}). Made by {TOOL}.",
+            verdict.cause.slug,
+            verdict.confidence.slug()
+        ),
+    );
 
     title(&mut text, "Files");
     for (name, what) in [
-        ("report.html", "the report for a browser; it needs no network and runs no script"),
+        (
+            "report.html",
+            "the report for a browser; it needs no network and runs no script",
+        ),
         ("report.md", "the same in words, to paste into a ticket"),
         ("report.json", "the same for programs, schema rdpwhy.report/1"),
         ("slice.pcapng", "the packets of this attempt; open it in Wireshark"),
@@ -86,15 +96,23 @@ pub fn text(facts: &Facts<'_>) -> String {
     );
     paragraph(&mut text, &format!("Source: SHA-256 {}.", facts.hash));
     match facts.verified {
-        None => paragraph(&mut text, "Triage of the slice alone gives the same cause as triage of the source."),
-        Some(how) => paragraph(&mut text, &format!("CAUTION: {how}. The slice alone does not bear the verdict out.")),
+        None => paragraph(
+            &mut text,
+            "Triage of the slice alone gives the same cause as triage of the source.",
+        ),
+        Some(how) => paragraph(
+            &mut text,
+            &format!("CAUTION: {how}. The slice alone does not bear the verdict out."),
+        ),
     }
 
     title(&mut text, "What was removed");
     paragraph(
         &mut text,
         match (facts.with_secrets, facts.copied.secrets.is_empty()) {
-            (true, false) => "Nothing of the TLS secrets of the sessions in the slice: whoever has this bundle can read those sessions. Secrets of other sessions were left out.",
+            (true, false) => {
+                "Nothing of the TLS secrets of the sessions in the slice: whoever has this bundle can read those sessions. Secrets of other sessions were left out."
+            }
             (true, true) => "TLS secrets: none were found for the sessions in the slice.",
             (false, _) => "TLS secrets, if the source had any.",
         },
@@ -115,7 +133,13 @@ pub fn text(facts: &Facts<'_>) -> String {
     title(&mut text, "Frame numbers");
     let runs = facts.numbers.runs();
     let _ = writeln!(text, "{:<20} in the source", "in slice.pcapng");
-    let span = |from: u64, to: u64| if from == to { from.to_string() } else { format!("{from}-{to}") };
+    let span = |from: u64, to: u64| {
+        if from == to {
+            from.to_string()
+        } else {
+            format!("{from}-{to}")
+        }
+    };
     for [from, to, source, end] in runs.iter().take(RUNS) {
         let _ = writeln!(text, "{:<20} {}", span(*from, *to), span(*source, *end));
     }
@@ -125,7 +149,11 @@ pub fn text(facts: &Facts<'_>) -> String {
     let _ = writeln!(
         text,
         "\nThe reports cite frames of {}.",
-        if facts.numbers.cites_source() { "the source" } else { "slice.pcapng" }
+        if facts.numbers.cites_source() {
+            "the source"
+        } else {
+            "slice.pcapng"
+        }
     );
     debug_assert!(facts.report.attempt(facts.attempt.id).is_some());
     text

@@ -94,7 +94,7 @@ impl Staging {
         }
     }
 
-    /// Packs these files of the folder into a zip archive, in a folder of the same name, and makes it the goal.
+    /// Packs these files of the folder into a zip archive and makes it the goal.
     ///
     /// # Errors
     /// Where the goal exists and `force` is not given, or those of writing.
@@ -104,9 +104,8 @@ impl Staging {
             .compression_method(CompressionMethod::Deflated)
             .large_file(true);
         let mut zip = ZipWriter::new(File::create_new(self.path(ARCHIVE))?);
-        let stem = self.goal.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         for name in names {
-            zip.start_file(format!("{stem}/{name}"), options)?;
+            zip.start_file(*name, options)?;
             io::copy(&mut File::open(self.path(name))?, &mut zip)?;
         }
         zip.finish()?.sync_all()?;

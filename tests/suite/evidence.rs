@@ -107,13 +107,21 @@ fn the_redacted_slice_of_every_capture_gets_the_same_verdict() {
     let mut looked = 0;
     for (name, path, truth) in golden::truths().into_iter().filter(|(name, _, _)| name.contains(&only)) {
         let report = golden::examine(&path, &truth.args);
-        let Some((copy, slice)) = slice_of(&path, &report) else { continue };
+        let Some((copy, slice)) = slice_of(&path, &report) else {
+            continue;
+        };
         looked += 1;
         let (redacted, redactor) = redacted(&copy);
         let args: Vec<String> = truth
             .args
             .iter()
-            .map(|word| if word.starts_with("--") || word.parse::<u16>().is_ok() { word.clone() } else { redactor.name(word) })
+            .map(|word| {
+                if word.starts_with("--") || word.parse::<u16>().is_ok() {
+                    word.clone()
+                } else {
+                    redactor.name(word)
+                }
+            })
             .collect();
         // Secrets are never part of a redacted slice: what only they tell cannot be told from it.
         let before = essence(&examine(without_secrets(slice), &truth.args));
@@ -123,11 +131,23 @@ fn the_redacted_slice_of_every_capture_gets_the_same_verdict() {
             println!("{name}: {before:?} became {after:?}");
         }
     }
-    assert!(looked > 0 && failed == 0, "{failed} of {looked} redacted slices are judged otherwise");
+    assert!(
+        looked > 0 && failed == 0,
+        "{failed} of {looked} redacted slices are judged otherwise"
+    );
 }
 
 fn without_secrets(slice: Vec<u8>) -> Vec<u8> {
     let about = SectionSummary::default();
     let notes = Notes::default();
-    slice::annotate(&mut *source_of(slice), Vec::new(), &notes, b"", &about, Origin::Kept, "rdpwhy").unwrap()
+    slice::annotate(
+        &mut *source_of(slice),
+        Vec::new(),
+        &notes,
+        b"",
+        &about,
+        Origin::Kept,
+        "rdpwhy",
+    )
+    .unwrap()
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use rdpwhy::report::{FORMATS, Format};
 
 use crate::when::Moment;
@@ -61,6 +61,10 @@ pub enum Command {
     /// List the interfaces that watch can capture on
     #[cfg(feature = "live")]
     Interfaces(LookArgs),
+    /// Write the packets of one attempt into a pcapng of its own, with remarks on those that are evidence
+    Slice(Box<SliceArgs>),
+    /// Replace names and addresses in a capture by pseudonyms of the same length
+    Redact(RedactArgs),
     /// Explain codes: of mstsc's window, X.224, TLS, NTSTATUS, licensing, gateway, Kerberos, DNS
     Explain(ExplainArgs),
     /// List every cause that a verdict can name
@@ -78,7 +82,7 @@ pub enum Command {
 
 /// How to look at captures and what to print.
 #[derive(Args, Debug)]
-#[command(after_help = after_help())]
+#[command(after_help = after_help(), group = ArgGroup::new("writes").multiple(true))]
 pub struct TriageArgs {
     /// Captures, directories of captures, or - for standard input
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
@@ -89,11 +93,11 @@ pub struct TriageArgs {
     pub format: &'static Format,
 
     /// Write the report to FILE instead of standard output
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath, group = "writes")]
     pub output: Option<PathBuf>,
 
-    /// Overwrite the file of --output
-    #[arg(long, requires = "output")]
+    /// Overwrite the files of --output, --evidence and --map
+    #[arg(long, requires = "writes")]
     pub force: bool,
 
     /// Only attempts with this host
@@ -138,6 +142,9 @@ pub struct TriageArgs {
     pub all: bool,
 
     #[command(flatten)]
+    pub evidence: EvidenceArgs,
+
+    #[command(flatten)]
     pub look: LookArgs,
 
     /// Print the verdict alone
@@ -155,6 +162,141 @@ pub struct TriageArgs {
     /// Show times in the local zone
     #[arg(long)]
     pub local: bool,
+}
+
+/// Evidence for a ticket.
+#[derive(Args, Clone, Debug, Default)]
+pub struct EvidenceArgs {
+    /// Write a bundle for a ticket: reports, the packets that matter, checksums; a zip archive where PATH ends in .zip,
+    /// else a folder
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::AnyPath, help_heading = "Evidence", group = "writes")]
+    pub evidence: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub cut: CutArgs,
+}
+
+/// How an attempt is cut out of a capture.
+#[derive(Args, Clone, Debug, Default)]
+pub struct CutArgs {
+    /// The attempt of this number in the report [default: the one of the verdict]
+    #[arg(long, value_name = "N", help_heading = "Evidence")]
+    pub attempt: Option<u32>,
+
+    /// Keep N frames before and after each frame of the attempt
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = context, help_heading = "Evidence")]
+    pub context: usize,
+
+    /// Keep the TLS secrets of the sessions in the slice: whoever has it can read them
+    #[arg(long, conflicts_with = "redact", help_heading = "Evidence")]
+    pub with_secrets: bool,
+
+    /// Replace names and addresses by pseudonyms, in the slice and in the reports
+    #[arg(long, help_heading = "Evidence")]
+    pub redact: bool,
+
+    /// Write what each pseudonym stands for to FILE
+    #[arg(long, value_name = "FILE", requires = "redact", value_hint = ValueHint::FilePath, help_heading = "Evidence")]
+    pub map: Option<PathBuf>,
+}
+
+fn context(typed: &str) -> Result<usize, String> {
+    const MOST: usize = 10_000;
+    match typed.parse() {
+        Ok(n) if n <= MOST => Ok(n),
+        _ => Err(format!("a number from 0 to {MOST} is wanted")),
+    }
+}
+
+/// What to cut out, and where to.
+#[derive(Args, Debug)]
+pub struct SliceArgs {
+    /// The capture
+    #[arg(value_name = "IN", value_hint = ValueHint::FilePath)]
+    pub path: PathBuf,
+
+    /// The slice
+    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+
+    /// Overwrite the files of --output and --map
+    #[arg(long)]
+    pub force: bool,
+
+    /// Only attempts with this host
+    #[arg(long, value_name = "NAME|ADDRESS")]
+    pub host: Vec<String>,
+
+    /// Only attempts of this user
+    #[arg(long, value_name = "USER")]
+    pub user: Vec<String>,
+
+    /// Take this name or address for an RD Gateway
+    #[arg(long, value_name = "NAME|ADDRESS")]
+    pub gateway: Vec<String>,
+
+    /// Take this TCP and UDP port for RDP, besides 3389
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Vec<u16>,
+
+    /// The attempt nearest to this time
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub at: Option<Moment>,
+
+    /// NSS key log for decrypting TLS [default: the file that SSLKEYLOGFILE names]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub keylog: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub cut: CutArgs,
+}
+
+impl SliceArgs {
+    /// The triage by which the attempt is found.
+    pub fn as_triage(&self) -> TriageArgs {
+        TriageArgs {
+            paths: vec![self.path.clone()],
+            format: &FORMATS[0],
+            output: None,
+            force: self.force,
+            host: self.host.clone(),
+            user: self.user.clone(),
+            gateway: self.gateway.clone(),
+            port: self.port.clone(),
+            since: None,
+            until: None,
+            at: self.at,
+            keylog: self.keylog.clone(),
+            hash: false,
+            all: false,
+            evidence: EvidenceArgs::default(),
+            look: LookArgs { color: Color::Never },
+            quiet: false,
+            verbose: false,
+            utc: true,
+            local: false,
+        }
+    }
+}
+
+/// What to redact, and where to.
+#[derive(Args, Debug)]
+pub struct RedactArgs {
+    /// The capture
+    #[arg(value_name = "IN", value_hint = ValueHint::FilePath)]
+    pub path: PathBuf,
+
+    /// The redacted capture, a pcapng
+    #[arg(short, long, value_name = "OUT", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+
+    /// Overwrite the files of --output and --map
+    #[arg(long)]
+    pub force: bool,
+
+    /// Write what each pseudonym stands for to FILE
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub map: Option<PathBuf>,
 }
 
 /// What to explain.

@@ -13,6 +13,7 @@ use rdpwhy::report::plain::printable;
 use args::{Cli, Command, ExplainArgs};
 
 mod args;
+mod evidence;
 mod explain;
 #[cfg(feature = "live")]
 mod interfaces;
@@ -26,6 +27,8 @@ mod when;
 
 /// Usage or input error: nothing could be looked at.
 const INPUT_ERROR: u8 = 2;
+/// Nothing to judge: no RDP in it, or too little of it.
+const NOTHING_TO_JUDGE: u8 = 3;
 
 fn main() -> ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
@@ -43,6 +46,8 @@ fn main() -> ExitCode {
         Some(Command::Watch(args)) => watch::watch(&args),
         #[cfg(feature = "live")]
         Some(Command::Interfaces(look)) => list_interfaces(look.color.on_stdout()),
+        Some(Command::Slice(args)) => evidence::slice(&args),
+        Some(Command::Redact(args)) => evidence::redact(&args),
         Some(Command::Explain(args)) => explain_codes(&args),
         Some(Command::Causes(look)) => done(output::to_stdout(look.color.on_stdout(), |out| {
             causes(&mut Page::new(out, look.color.on_stdout()))

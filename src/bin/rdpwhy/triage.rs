@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::args::TriageArgs;
 use crate::progress::Progress;
 use crate::when::{Bounds, Moment};
-use crate::{INPUT_ERROR, complain, output};
+use crate::{INPUT_ERROR, NOTHING_TO_JUDGE, complain, evidence, output};
 
 /// A larger key log is a mistake; a line of it takes some 200 bytes.
 const KEYLOG_MAX: u64 = 256 << 20;
@@ -35,10 +35,12 @@ pub fn triage(args: &TriageArgs) -> anyhow::Result<ExitCode> {
     {
         bail!("{}: {why}", output.display());
     }
+    evidence::check(&args.evidence, args.force, &paths)?;
     let zone = if args.local { TimeZone::system() } else { TimeZone::UTC };
     let Some(report) = examine(args, &paths, &zone)? else {
         return Ok(ExitCode::from(INPUT_ERROR));
     };
+    evidence::bundle(args, &report, &zone)?;
     let color = args.look.color.on_stdout();
     let view = View {
         all: args.all,
@@ -62,7 +64,7 @@ pub fn triage(args: &TriageArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(match report.outcome() {
         Outcome::Healthy => 0,
         Outcome::Failure => 1,
-        Outcome::NothingToJudge => 3,
+        Outcome::NothingToJudge => NOTHING_TO_JUDGE,
     }))
 }
 
@@ -87,7 +89,7 @@ fn sources(paths: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// What the examiner finds in the captures; `None` where not one could be read.
-fn examine(args: &TriageArgs, paths: &[PathBuf], zone: &TimeZone) -> anyhow::Result<Option<Report>> {
+pub fn examine(args: &TriageArgs, paths: &[PathBuf], zone: &TimeZone) -> anyhow::Result<Option<Report>> {
     let times = [args.since, args.until, args.at];
     let last = match times.iter().flatten().any(|moment| moment.needs_last()) {
         true => Some(last_packet(paths)?),
@@ -244,7 +246,7 @@ fn last_packet(paths: &[PathBuf]) -> anyhow::Result<Option<Timestamp>> {
 }
 
 /// The key log that was asked for, or that of the environment, if that can be read.
-fn keylog(args: &TriageArgs) -> anyhow::Result<Option<Vec<u8>>> {
+pub fn keylog(args: &TriageArgs) -> anyhow::Result<Option<Vec<u8>>> {
     let text = |path: &Path| -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         File::open(path)?.take(KEYLOG_MAX).read_to_end(&mut bytes)?;

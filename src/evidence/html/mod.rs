@@ -88,7 +88,9 @@ pub fn render(
 
 fn page<'a>(report: &'a Report, attempt: &'a Attempt, numbers: &Numbers, zone: &TimeZone, notice: &'a str) -> Page<'a> {
     let headline = words::headline(report).filter(|(of, _, _)| of.id == attempt.id);
-    let decisive = headline.map(|(_, connection, _)| connection).or_else(|| report.connection(attempt.decisive));
+    let decisive = headline
+        .map(|(_, connection, _)| connection)
+        .or_else(|| report.connection(attempt.decisive));
     let verdict = headline.map_or(&attempt.verdict, |(_, _, verdict)| verdict);
     let source = decisive.map_or(0, |connection| connection.source);
     let evidence: Vec<Claim> = (1..)
@@ -128,7 +130,11 @@ fn page<'a>(report: &'a Report, attempt: &'a Attempt, numbers: &Numbers, zone: &
         remedies: &verdict.remedies,
         sequence: WIDTHS.map(|width| sequence::draw(report, attempt, &marks, width)),
         beside: attempt.side_findings.iter().map(|note| shown(&note.text)).collect(),
-        alternatives: verdict.alternatives.iter().map(|one| (one.cause.slug, shown(&one.why))).collect(),
+        alternatives: verdict
+            .alternatives
+            .iter()
+            .map(|one| (one.cause.slug, shown(&one.why)))
+            .collect(),
         plots: decisive.map_or_else(Vec::new, |connection| plots::draw(connection, &marks, WIDTHS)),
         quality: report.quality.iter().filter(|note| note.source == source).collect(),
         shortfalls: about
@@ -143,7 +149,14 @@ fn page<'a>(report: &'a Report, attempt: &'a Attempt, numbers: &Numbers, zone: &
             [
                 ("Capture", name.map(|name| shown(&name))),
                 ("Format", Some(shown(&about.summary.format))),
-                ("Packets", Some(format!("{}, {} in the slice", words::grouped(about.summary.packets), words::grouped(numbers.len() as u64)))),
+                (
+                    "Packets",
+                    Some(format!(
+                        "{}, {} in the slice",
+                        words::grouped(about.summary.packets),
+                        words::grouped(numbers.len() as u64)
+                    )),
+                ),
                 ("From", times.map(|(first, _)| date_time(first, zone))),
                 ("To", times.map(|(_, last)| date_time(last, zone))),
                 ("SHA-256", about.sha256.clone()),
@@ -167,7 +180,11 @@ fn shown(text: &str) -> String {
 fn facts(connection: &Connection, zone: &TimeZone) -> Vec<(&'static str, String)> {
     let tls = connection.tls.as_ref().and_then(|tls| {
         let version = tls.version.clone()?;
-        Some(tls.cipher.as_ref().map_or(version.clone(), |cipher| format!("{version}, {cipher}")))
+        Some(
+            tls.cipher
+                .as_ref()
+                .map_or(version.clone(), |cipher| format!("{version}, {cipher}")),
+        )
     });
     let mut facts = vec![
         ("Client", words::client(connection)),
@@ -195,7 +212,11 @@ fn checks(connection: Option<&Connection>, evidence: &[Claim]) -> Vec<(String, S
     {
         let client = connection.client;
         let family = |ip: IpAddr| if ip.is_ipv4() { "ip" } else { "ipv6" };
-        let layer = if connection.transport == Transport::Tcp { "tcp" } else { "udp" };
+        let layer = if connection.transport == Transport::Tcp {
+            "tcp"
+        } else {
+            "udp"
+        };
         checks.push((
             "The whole connection".to_owned(),
             format!(
@@ -209,7 +230,10 @@ fn checks(connection: Option<&Connection>, evidence: &[Claim]) -> Vec<(String, S
             ),
         ));
         if layer == "tcp" {
-            checks.push(("Its resets and closes".to_owned(), "tcp.flags.reset == 1 || tcp.flags.fin == 1".to_owned()));
+            checks.push((
+                "Its resets and closes".to_owned(),
+                "tcp.flags.reset == 1 || tcp.flags.fin == 1".to_owned(),
+            ));
             checks.push(("What was sent again or not seen".to_owned(), "tcp.analysis.flags".to_owned()));
         }
     }
@@ -221,7 +245,10 @@ fn checks(connection: Option<&Connection>, evidence: &[Claim]) -> Vec<(String, S
                 seen.push(number);
             }
         }
-        checks.push(("The evidence, in slice.pcapng".to_owned(), format!("frame.number in {{{}}}", seen.join(", "))));
+        checks.push((
+            "The evidence, in slice.pcapng".to_owned(),
+            format!("frame.number in {{{}}}", seen.join(", ")),
+        ));
     }
     checks
 }

@@ -67,12 +67,19 @@ pub fn draw(connection: &Connection, marks: &HashMap<FrameNo, usize>, widths: [f
 fn ttl_caption(points: &[Point]) -> String {
     let usual = |client: bool| {
         let mut counts: HashMap<u8, usize> = HashMap::new();
-        for point in points.iter().filter(|point| point.from_client == client && !point.flags.has(TcpFlags::RST)) {
+        for point in points
+            .iter()
+            .filter(|point| point.from_client == client && !point.flags.has(TcpFlags::RST))
+        {
             *counts.entry(point.ttl).or_default() += 1;
         }
-        counts.into_iter().max_by_key(|(ttl, count)| (*count, *ttl)).map(|(ttl, _)| ttl)
+        counts
+            .into_iter()
+            .max_by_key(|(ttl, count)| (*count, *ttl))
+            .map(|(ttl, _)| ttl)
     };
-    let words = |client: bool, name: &str| usual(client).map(|ttl| format!("The {name}'s packets usually arrive with TTL {ttl}."));
+    let words =
+        |client: bool, name: &str| usual(client).map(|ttl| format!("The {name}'s packets usually arrive with TTL {ttl}."));
     let odd: Vec<String> = points
         .iter()
         .filter(|point| point.flags.has(TcpFlags::RST) && usual(point.from_client).is_some_and(|ttl| ttl != point.ttl))
@@ -103,7 +110,10 @@ impl Axis {
         let (first, last) = (points.iter().map(|p| p.at).min()?, points.iter().map(|p| p.at).max()?);
         let mut times: Vec<Timestamp> = points.iter().map(|point| point.at).collect();
         times.sort_unstable();
-        let mut gaps: Vec<(Timestamp, Timestamp)> = times.windows(2).filter_map(|pair| Some((*pair.first()?, *pair.last()?))).collect();
+        let mut gaps: Vec<(Timestamp, Timestamp)> = times
+            .windows(2)
+            .filter_map(|pair| Some((*pair.first()?, *pair.last()?)))
+            .collect();
         gaps.sort_by_key(|(a, b)| std::cmp::Reverse(b.since(*a)));
         let mut rest = last.since(first);
         let mut folds = Vec::new();
@@ -144,7 +154,12 @@ impl Axis {
         let mut edges = vec![(self.first, self.folds.first().map(|fold| fold.0))];
         for (number, (a, b)) in self.folds.iter().enumerate() {
             let (from, to) = (self.x(*a), self.x(*b));
-            svg.rect("folded", (from + 4.0, EDGE.0), ((to - from - 8.0).max(4.0), bottom - EDGE.0), 2.0);
+            svg.rect(
+                "folded",
+                (from + 4.0, EDGE.0),
+                ((to - from - 8.0).max(4.0), bottom - EDGE.0),
+                2.0,
+            );
             // Neighbouring labels stand on two levels.
             let level = if number % 2 == 0 { 14.0 } else { 27.0 };
             svg.text("tick", "middle", ((from + to) / 2.0, bottom + level), &duration(b.since(*a)));
@@ -219,11 +234,21 @@ fn times(connection: &Connection, marks: &HashMap<FrameNo, usize>, width: f64) -
     axis.draw(&mut svg, HEIGHT);
     for (at, gap) in &gaps {
         let (from, to) = (axis.x(*at), axis.x(at.plus(*gap)));
-        svg.rect("gap", (from + 1.0, y(*gap)), ((to - from - 2.0).max(3.0), bottom - y(*gap)), 1.0);
+        svg.rect(
+            "gap",
+            (from + 1.0, y(*gap)),
+            ((to - from - 2.0).max(3.0), bottom - y(*gap)),
+            1.0,
+        );
     }
     for (point, span) in trips {
         let about = format!("frame {}: {} acknowledges after {}", point.frame, side(point), duration(span));
-        svg.dot(class(point), (axis.x(point.at), y(span)), if marks.contains_key(&point.frame) { 5.0 } else { 3.2 }, &about);
+        svg.dot(
+            class(point),
+            (axis.x(point.at), y(span)),
+            if marks.contains_key(&point.frame) { 5.0 } else { 3.2 },
+            &about,
+        );
     }
     Some(svg.finish(HEIGHT, "Round-trip times and gaps over time"))
 }
@@ -247,7 +272,13 @@ fn ttl(connection: &Connection, marks: &HashMap<FrameNo, usize>, width: f64) -> 
     let bottom = HEIGHT - EDGE.1;
     let y = |ttl: f64| bottom - (ttl - low) / (high - low).max(1.0) * (bottom - EDGE.0);
     let mut svg = Svg::new(width);
-    let step = if high - low > 100.0 { 50.0 } else if high - low > 40.0 { 20.0 } else { 5.0 };
+    let step = if high - low > 100.0 {
+        50.0
+    } else if high - low > 40.0 {
+        20.0
+    } else {
+        5.0
+    };
     let mut line = (low / step).ceil() * step;
     while line <= high {
         svg.line("grid", (MARGIN.0, y(line)), (width - MARGIN.1, y(line)));
@@ -266,7 +297,12 @@ fn ttl(connection: &Connection, marks: &HashMap<FrameNo, usize>, width: f64) -> 
         if number < 4 || marks.contains_key(&point.frame) {
             let left = x > width / 2.0;
             let (anchor, x) = if left { ("end", x - 10.0) } else { ("start", x + 10.0) };
-            svg.text("label", anchor, (x, y - 3.0 - 13.0 * number.min(3) as f64), &format!("RST #{}, TTL {}", point.frame, point.ttl));
+            svg.text(
+                "label",
+                anchor,
+                (x, y - 3.0 - 13.0 * number.min(3) as f64),
+                &format!("RST #{}, TTL {}", point.frame, point.ttl),
+            );
         }
     }
     Some(svg.finish(HEIGHT, "TTL of the packets of each side over time"))
@@ -298,14 +334,25 @@ fn sequence(connection: &Connection, _: &HashMap<FrameNo, usize>, width: f64) ->
     for point in &points {
         let x = axis.x(point.at);
         let (top, low) = (y(point.seq.saturating_add(point.len)), y(point.seq));
-        svg.line(if point.from_client { "stroke-client" } else { "stroke-server" }, (x, low), (x, top.min(low - 2.0)));
+        svg.line(
+            if point.from_client { "stroke-client" } else { "stroke-server" },
+            (x, low),
+            (x, top.min(low - 2.0)),
+        );
         if point.again {
             let about = format!("frame {}: {} bytes of the {} again", point.frame, point.len, side(point));
             svg.dot("again", (x, (top + low) / 2.0), 6.0, &about);
         }
     }
-    for point in connection.series.iter().filter(|point| point.flags.has(TcpFlags::RST) && point.seq <= high) {
-        svg.path("reset", &format!("M{:.1} {:.1}l6.5 11h-13Z", axis.x(point.at), y(point.seq) - 7.0));
+    for point in connection
+        .series
+        .iter()
+        .filter(|point| point.flags.has(TcpFlags::RST) && point.seq <= high)
+    {
+        svg.path(
+            "reset",
+            &format!("M{:.1} {:.1}l6.5 11h-13Z", axis.x(point.at), y(point.seq) - 7.0),
+        );
     }
     Some(svg.finish(HEIGHT, "Sequence numbers of the segments of each side over time"))
 }

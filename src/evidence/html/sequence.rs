@@ -96,12 +96,22 @@ pub fn draw(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>,
             y = folded(&mut svg, &layout, y, gap);
         }
         if other_connection {
-            svg.text("other", "middle", (layout.x(Place::Nowhere), y + 14.0), &other(report, row.connection));
+            svg.text(
+                "other",
+                "middle",
+                (layout.x(Place::Nowhere), y + 14.0),
+                &other(report, row.connection),
+            );
             y += 22.0;
         }
         if new_phase {
             band = Some((row.phase, y));
-            svg.text("phase", if narrow { "middle" } else { "start" }, if narrow { (width / 2.0, y + 14.0) } else { (12.0, y + 16.0) }, words::phase(row.phase));
+            svg.text(
+                "phase",
+                if narrow { "middle" } else { "start" },
+                if narrow { (width / 2.0, y + 14.0) } else { (12.0, y + 16.0) },
+                words::phase(row.phase),
+            );
             y += if narrow { 18.0 } else { 6.0 };
         }
         y = arrow(&mut svg, &layout, row, y, row.at.since(started));
@@ -111,7 +121,11 @@ pub fn draw(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>,
     let bottom = y + 14.0;
     for place in [Place::Client, Place::Middle, Place::Server] {
         if place != Place::Middle || middle {
-            back.line(if place == Place::Middle { "life middle" } else { "life" }, (layout.x(place), top), (layout.x(place), bottom));
+            back.line(
+                if place == Place::Middle { "life middle" } else { "life" },
+                (layout.x(place), top),
+                (layout.x(place), bottom),
+            );
         }
     }
     back.take(svg);
@@ -137,14 +151,22 @@ fn heads(svg: &mut Svg, layout: &Layout, report: &Report, attempt: &Attempt, mid
     if middle {
         head(Place::Middle, if layout.narrow { "Device" } else { "Device on the path" }, "");
     }
-    head(Place::Server, if connection.is_some_and(|one| one.server.is_none()) { "Resolver" } else { "Server" }, &server);
+    head(
+        Place::Server,
+        if connection.is_some_and(|one| one.server.is_none()) {
+            "Resolver"
+        } else {
+            "Server"
+        },
+        &server,
+    );
     46.0
 }
 
 fn other(report: &Report, id: u32) -> String {
-    report
-        .connection(id)
-        .map_or_else(String::new, |one| format!("connection {id}: {} from port {}", words::role(one), one.client.port()))
+    report.connection(id).map_or_else(String::new, |one| {
+        format!("connection {id}: {} from port {}", words::role(one), one.client.port())
+    })
 }
 
 /// Ends the band of a phase.
@@ -162,7 +184,12 @@ fn folded(svg: &mut Svg, layout: &Layout, y: f64, gap: Span) -> f64 {
         let d = format!("M{:.1} {:.1}l12 -5M{:.1} {:.1}l12 -5", x - 6.0, y + 14.0, x - 6.0, y + 20.0);
         svg.path("fold", &d);
     }
-    svg.text("quiet", "middle", (layout.x(Place::Nowhere), y + 19.0), &format!("{} of silence", duration(gap)));
+    svg.text(
+        "quiet",
+        "middle",
+        (layout.x(Place::Nowhere), y + 19.0),
+        &format!("{} of silence", duration(gap)),
+    );
     y + 32.0
 }
 
@@ -174,12 +201,20 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row, y: f64, after: Span) -> f64 
         _ if layout.narrow => layout.server - layout.client,
         _ => (x2 - x1).abs().max(250.0),
     };
-    let text = if row.inferred { format!("{} (inferred)", row.text) } else { row.text.clone() };
+    let text = if row.inferred {
+        format!("{} (inferred)", row.text)
+    } else {
+        row.text.clone()
+    };
     let text = crate::report::plain::printable(&text).into_owned();
     let columns = ((room - 16.0) / CHARACTER).max(12.0) as usize;
     let lines = wrap(&text, columns);
     // Over the arrow, or over the middle where a short arrow's words are wider than it is.
-    let center = if layout.narrow || row.from == Place::Nowhere { layout.x(Place::Nowhere) } else { (x1 + x2) / 2.0 };
+    let center = if layout.narrow || row.from == Place::Nowhere {
+        layout.x(Place::Nowhere)
+    } else {
+        (x1 + x2) / 2.0
+    };
     let mut line = y + 4.0;
     for one in &lines {
         line += LINE;
@@ -198,7 +233,11 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row, y: f64, after: Span) -> f64 
         };
         svg.arrow(class, base, x1, x2, row.lost);
     }
-    let time = if after.0 == 0 { "0".to_owned() } else { format!("+{}", duration(after)) };
+    let time = if after.0 == 0 {
+        "0".to_owned()
+    } else {
+        format!("+{}", duration(after))
+    };
     let frame = row.frame.map_or_else(String::new, |frame| format!("#{frame}"));
     if layout.narrow {
         svg.text("time", "start", (6.0, base + 15.0), &time);
@@ -230,13 +269,21 @@ fn rows(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>) -> 
 }
 
 fn of_connection(connection: &Connection, marks: &HashMap<FrameNo, usize>) -> Vec<Row> {
-    let mut rows: Vec<Row> = connection.timeline.iter().map(|step| of_step(connection, step, marks)).collect();
+    let mut rows: Vec<Row> = connection
+        .timeline
+        .iter()
+        .map(|step| of_step(connection, step, marks))
+        .collect();
     let shown: Vec<FrameNo> = rows.iter().filter_map(|row| row.frame).collect();
     // Evidence that the timeline does not tell is drawn from the packet itself.
     for point in connection.series.iter().filter(|point| !shown.contains(&point.frame)) {
         if let Some(mark) = marks.get(&point.frame) {
             let (from, to) = ends(connection, point.from_client, point.flags.has(TcpFlags::RST), true);
-            let phase = rows.iter().rev().find(|row| row.at <= point.at).map_or(connection.phase, |row| row.phase);
+            let phase = rows
+                .iter()
+                .rev()
+                .find(|row| row.at <= point.at)
+                .map_or(connection.phase, |row| row.phase);
             rows.push(Row {
                 at: point.at,
                 frame: Some(point.frame),
@@ -256,8 +303,17 @@ fn of_connection(connection: &Connection, marks: &HashMap<FrameNo, usize>) -> Ve
 
 /// A packet in words, by its control bits.
 fn packet(flags: TcpFlags, len: u32, again: bool) -> String {
-    let names = [(TcpFlags::SYN, "SYN"), (TcpFlags::FIN, "FIN"), (TcpFlags::RST, "RST"), (TcpFlags::ACK, "ACK")];
-    let set: Vec<&str> = names.iter().filter(|(bit, _)| flags.has(*bit)).map(|(_, name)| *name).collect();
+    let names = [
+        (TcpFlags::SYN, "SYN"),
+        (TcpFlags::FIN, "FIN"),
+        (TcpFlags::RST, "RST"),
+        (TcpFlags::ACK, "ACK"),
+    ];
+    let set: Vec<&str> = names
+        .iter()
+        .filter(|(bit, _)| flags.has(*bit))
+        .map(|(_, name)| *name)
+        .collect();
     let data = if len > 0 { format!("{len} bytes") } else { set.join(", ") };
     if again { format!("{data} again") } else { data }
 }
@@ -268,7 +324,12 @@ fn of_step(connection: &Connection, step: &Step, marks: &HashMap<FrameNo, usize>
         Speaker::Nobody => (Place::Nowhere, Place::Nowhere),
         Speaker::Middlebox(_) if step.text.contains("of the server") => (Place::Middle, Place::Server),
         Speaker::Middlebox(_) => (Place::Middle, Place::Client),
-        side => ends(connection, side == Speaker::Client, step.text.starts_with("RST"), mark.is_some()),
+        side => ends(
+            connection,
+            side == Speaker::Client,
+            step.text.starts_with("RST"),
+            mark.is_some(),
+        ),
     };
     Row {
         at: step.at,

@@ -117,7 +117,10 @@ impl Addresses {
             return *known;
         }
         // Four rounds of a Feistel network over the last 24 bits: no two become one.
-        let (mut left, mut right) = ((u16::from(d) << 4) | u16::from(e >> 4), (u16::from(e & 15) << 8) | u16::from(f));
+        let (mut left, mut right) = (
+            (u16::from(d) << 4) | u16::from(e >> 4),
+            (u16::from(e & 15) << 8) | u16::from(f),
+        );
         for round in 0..4u8 {
             let mut block = [0; 16];
             block[..6].copy_from_slice(&[a, b, c, round, (right >> 8) as u8, right as u8]);
@@ -137,13 +140,21 @@ impl Addresses {
 
     /// Pseudonym and address, as far as remembered.
     pub(super) fn map(&self) -> BTreeMap<String, String> {
-        self.known.borrow().iter().map(|(from, to)| (to.to_string(), from.to_string())).collect()
+        self.known
+            .borrow()
+            .iter()
+            .map(|(from, to)| (to.to_string(), from.to_string()))
+            .collect()
     }
 
     /// Pseudonym and hardware address, as far as remembered.
     pub(super) fn hardware_map(&self) -> BTreeMap<String, String> {
         let shown = |address: &[u8; 6]| address.map(|byte| format!("{byte:02x}")).join(":");
-        self.hardware.borrow().iter().map(|(from, to)| (shown(to), shown(from))).collect()
+        self.hardware
+            .borrow()
+            .iter()
+            .map(|(from, to)| (shown(to), shown(from)))
+            .collect()
     }
 }
 
@@ -201,7 +212,9 @@ mod tests {
     #[test]
     fn no_two_addresses_become_one() {
         let addresses = addresses();
-        let v4: std::collections::BTreeSet<_> = (0..2_000).map(|n| addresses.v4(Ipv4Addr::from_bits(0x0a01_0000 + n))).collect();
+        let v4: std::collections::BTreeSet<_> = (0..2_000)
+            .map(|n| addresses.v4(Ipv4Addr::from_bits(0x0a01_0000 + n)))
+            .collect();
         assert_eq!(v4.len(), 2_000);
         let hardware: std::collections::BTreeSet<_> = (0..2_000u32)
             .map(|n| {

@@ -27,7 +27,9 @@ pub(super) fn stream(tape: &Tape, ports: [u16; 2], by: &mut Pseudonyms) -> Plan 
     let end = if ports.contains(&DNS) {
         framed(tape, &mut plan, 2, |body, plan| dns(body, by, plan))
     } else if ports.contains(&KERBEROS) {
-        framed(tape, &mut plan, 4, |body, plan| der::redact(body, 0, Kind::Kerberos, by, plan))
+        framed(tape, &mut plan, 4, |body, plan| {
+            der::redact(body, 0, Kind::Kerberos, by, plan)
+        })
     } else {
         conversation(tape, &mut plan, by)
     };
@@ -88,7 +90,9 @@ fn conversation(tape: &Tape, plan: &mut Plan, by: &mut Pseudonyms) -> usize {
 /// The header of a load balancer or a preconnection blob.
 fn preamble(tape: &Tape, plan: &mut Plan, by: &mut Pseudonyms) -> usize {
     let head = tape.head();
-    let Parsed::Done(found, len) = preamble::parse(head) else { return 0 };
+    let Parsed::Done(found, len) = preamble::parse(head) else {
+        return 0;
+    };
     let bytes = head.get(..len).unwrap_or_default();
     match found {
         Preamble::Proxy { version: 1, .. } => {
@@ -243,13 +247,19 @@ fn http(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<
             let value = line.get(colon + 1..).unwrap_or_default();
             let lead = value.iter().take_while(|byte| **byte == b' ').count();
             let value = value.get(lead..).unwrap_or_default();
-            let length = value.iter().rposition(|byte| !byte.is_ascii_whitespace()).map_or(0, |last| last + 1);
+            let length = value
+                .iter()
+                .rposition(|byte| !byte.is_ascii_whitespace())
+                .map_or(0, |last| last + 1);
             let value = value.get(..length).unwrap_or_default();
             let place = at + from + colon + 1 + lead;
             body |= (name == "content-length" && value != b"0") || name == "transfer-encoding";
             if name.contains("auth") || name == "rdg-user-id" || name.contains("cookie") || name.contains("token") {
                 // The scheme stays, what follows holds names and secrets in base64.
-                let scheme = value.iter().position(|byte| *byte == b' ').map_or(value.len(), |blank| blank + 1);
+                let scheme = value
+                    .iter()
+                    .position(|byte| *byte == b' ')
+                    .map_or(value.len(), |blank| blank + 1);
                 let scheme = if name == "rdg-user-id" { 0 } else { scheme };
                 plan.fill(place + scheme, value.len() - scheme, b'A');
             } else if !PLAIN_HEADERS.contains(&name.as_str()) {
@@ -267,7 +277,10 @@ fn line(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<
     /// So many bytes of something that is no text tell which protocol it is, and nothing else.
     const MAGIC: usize = 8;
     let bytes = tape.get(at, tape.available(at).min(LINE))?;
-    let end = bytes.iter().position(|byte| *byte == b'\r' || *byte == b'\n').unwrap_or(bytes.len());
+    let end = bytes
+        .iter()
+        .position(|byte| *byte == b'\r' || *byte == b'\n')
+        .unwrap_or(bytes.len());
     let text = bytes.get(..end).unwrap_or_default();
     if at > 0 {
         return None;
@@ -275,7 +288,12 @@ fn line(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<
     if is_printable(text) {
         let word = text.iter().position(|byte| *byte == b' ').unwrap_or(text.len().min(MAGIC));
         plan.text(at + word, text.get(word..)?, by);
-        let ends = bytes.get(end..).unwrap_or_default().iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let ends = bytes
+            .get(end..)
+            .unwrap_or_default()
+            .iter()
+            .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+            .count();
         plan.keep(at..at + end + ends);
     } else {
         plan.keep(at..at + MAGIC.min(bytes.len()));
@@ -404,7 +422,10 @@ fn name(bytes: &[u8], mut at: usize, by: &mut Pseudonyms, plan: &mut Plan) -> Op
     };
     // Replaced as one text, so that a top-level domain is known by its place.
     let closed = bytes.get(at) == Some(&0);
-    let whole: Vec<String> = labels.iter().map(|(_, label)| String::from_utf8_lossy(label).into_owned()).collect();
+    let whole: Vec<String> = labels
+        .iter()
+        .map(|(_, label)| String::from_utf8_lossy(label).into_owned())
+        .collect();
     let mut text = whole.join(".");
     if !closed {
         // More labels follow elsewhere.

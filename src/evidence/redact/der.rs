@@ -34,7 +34,9 @@ pub(super) fn redact(bytes: &[u8], offset: usize, kind: Kind, by: &mut Pseudonym
 /// Whether `bytes` is one structure after the other, to the last byte.
 fn is_whole(bytes: &[u8]) -> bool {
     let mut at = 0;
-    let constructed = bytes.first().is_some_and(|tag| matches!(tag, 0x30 | 0x31 | 0x60..=0x7e | 0xa0..=0xbe));
+    let constructed = bytes
+        .first()
+        .is_some_and(|tag| matches!(tag, 0x30 | 0x31 | 0x60..=0x7e | 0xa0..=0xbe));
     while at < bytes.len() {
         match element(bytes, at) {
             Some(one) if one.end <= bytes.len() => at = one.end,
@@ -54,7 +56,10 @@ fn element(bytes: &[u8], at: usize) -> Option<Element> {
         0..=0x7f => (at + 2, first),
         0x81..=0x84 => {
             let count = first - 0x80;
-            let len = bytes.get(at + 2..at + 2 + count)?.iter().fold(0usize, |len, byte| len << 8 | usize::from(*byte));
+            let len = bytes
+                .get(at + 2..at + 2 + count)?
+                .iter()
+                .fold(0usize, |len, byte| len << 8 | usize::from(*byte));
             (at + 2 + count, len)
         }
         _ => return None,
@@ -99,7 +104,9 @@ fn primitive(tag: u8, content: &[u8], place: usize, kind: Kind, by: &mut Pseudon
             // HostAddress.
             [a, b, c, d] => plan.put(place, by.addresses.v4(Ipv4Addr::new(a, b, c, d)).octets().to_vec()),
             _ => {
-                if let ([0x20 | 0xfc..=0xfe, ..], Some(v6)) = (content, content.first_chunk::<16>().filter(|_| content.len() == 16)) {
+                if let ([0x20 | 0xfc..=0xfe, ..], Some(v6)) =
+                    (content, content.first_chunk::<16>().filter(|_| content.len() == 16))
+                {
                     plan.put(place, by.addresses.v6(Ipv6Addr::from(*v6)).octets().to_vec());
                 }
             }

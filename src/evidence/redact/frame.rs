@@ -459,7 +459,11 @@ impl Walk<'_> {
     fn icmp(&mut self, body: Range<usize>, ends: Ends, v6: bool) -> Option<()> {
         let kind = *self.bytes.get(body.clone())?.first()?;
         let before = sum(self.bytes.get(body.clone())?);
-        let quotes = if v6 { (1..=4).contains(&kind) } else { matches!(kind, 3 | 4 | 5 | 11 | 12) };
+        let quotes = if v6 {
+            (1..=4).contains(&kind)
+        } else {
+            matches!(kind, 3 | 4 | 5 | 11 | 12)
+        };
         if quotes {
             if !v6 && kind == 5 {
                 self.v4(body.start + 4);

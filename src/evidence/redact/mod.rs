@@ -111,7 +111,12 @@ impl Redactor {
     ///
     /// # Errors
     /// Those of the source and of `out`.
-    pub fn rewrite<W: Write>(&mut self, source: &mut dyn Source, out: W, section: &SectionSummary) -> Result<(W, Removed), Error> {
+    pub fn rewrite<W: Write>(
+        &mut self,
+        source: &mut dyn Source,
+        out: W,
+        section: &SectionSummary,
+    ) -> Result<(W, Removed), Error> {
         let mut writer = Writer::new(out, section)?;
         let mut ids: HashMap<u32, u32> = HashMap::new();
         let mut removed = Removed::default();

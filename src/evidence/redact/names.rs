@@ -13,15 +13,91 @@ const DRAWS: u32 = 256;
 /// Words that belong to protocols and products and name nobody. Rules read some of them: hints that a host is a gateway,
 /// vendors of devices that open TLS.
 const COMMON: &[&str] = &[
-    "termsrv", "krbtgt", "http", "https", "host", "ldap", "ldaps", "cifs", "rpcss", "restrictedkrbhost", "gc", "kadmin", "changepw", "wpad", "isatap",
-    "in-addr", "ip6", "arpa", "localhost", "localdomain", "rdg", "rdgw", "rdgateway", "tsg", "tsgw", "tsgateway", "rdweb", "rds", "rdp", "remote",
-    "gateway", "remotedesktopgateway", "rpc", "rpcproxy", "rpcwithcert", "dll", "kdcproxy", "ms-wbt-server", "www", "untrusted", "trusted",
-    "inspection", "proxy", "forward", "ssl", "tls", "deep", "decryption", "interception", "firewall", "fortinet", "fortigate", "zscaler", "netskope", "sophos",
-    "checkpoint", "bluecoat", "symantec", "mcafee", "kaspersky", "avast", "eset", "bitdefender", "untangle", "squid", "mitmproxy", "palo", "alto", "cisco",
-    "umbrella", "barracuda", "watchguard", "sonicwall", "forcepoint", "websense", "cloudflare", "charles", "fiddler", "burp", "portswigger",
+    "termsrv",
+    "krbtgt",
+    "http",
+    "https",
+    "host",
+    "ldap",
+    "ldaps",
+    "cifs",
+    "rpcss",
+    "restrictedkrbhost",
+    "gc",
+    "kadmin",
+    "changepw",
+    "wpad",
+    "isatap",
+    "in-addr",
+    "ip6",
+    "arpa",
+    "localhost",
+    "localdomain",
+    "rdg",
+    "rdgw",
+    "rdgateway",
+    "tsg",
+    "tsgw",
+    "tsgateway",
+    "rdweb",
+    "rds",
+    "rdp",
+    "remote",
+    "gateway",
+    "remotedesktopgateway",
+    "rpc",
+    "rpcproxy",
+    "rpcwithcert",
+    "dll",
+    "kdcproxy",
+    "ms-wbt-server",
+    "www",
+    "untrusted",
+    "trusted",
+    "inspection",
+    "proxy",
+    "forward",
+    "ssl",
+    "tls",
+    "deep",
+    "decryption",
+    "interception",
+    "firewall",
+    "fortinet",
+    "fortigate",
+    "zscaler",
+    "netskope",
+    "sophos",
+    "checkpoint",
+    "bluecoat",
+    "symantec",
+    "mcafee",
+    "kaspersky",
+    "avast",
+    "eset",
+    "bitdefender",
+    "untangle",
+    "squid",
+    "mitmproxy",
+    "palo",
+    "alto",
+    "cisco",
+    "umbrella",
+    "barracuda",
+    "watchguard",
+    "sonicwall",
+    "forcepoint",
+    "websense",
+    "cloudflare",
+    "charles",
+    "fiddler",
+    "burp",
+    "portswigger",
 ];
 /// Top-level domains, kept at the end of a name; two letters stand for a country.
-const TOP: &[&str] = &["com", "net", "org", "edu", "gov", "mil", "int", "local", "lan", "home", "internal", "test", "example", "invalid", "info"];
+const TOP: &[&str] = &[
+    "com", "net", "org", "edu", "gov", "mil", "int", "local", "lan", "home", "internal", "test", "example", "invalid", "info",
+];
 
 /// Maps names.
 pub(super) struct Names {
@@ -54,7 +130,11 @@ impl Names {
         let whole = text.trim_end_matches('.');
         map_words(text, |word, end| {
             let last = end == whole.len() && whole.contains('.');
-            if is_common(word, last) { word.to_owned() } else { self.word(word) }
+            if is_common(word, last) {
+                word.to_owned()
+            } else {
+                self.word(word)
+            }
         })
     }
 
@@ -81,7 +161,10 @@ impl Names {
 
     /// Pseudonym and word.
     pub(super) fn map(&self) -> BTreeMap<&str, &str> {
-        self.known.iter().map(|(word, pseudonym)| (pseudonym.as_str(), word.as_str())).collect()
+        self.known
+            .iter()
+            .map(|(word, pseudonym)| (pseudonym.as_str(), word.as_str()))
+            .collect()
     }
 
     /// Bytes that depend on `bytes` alone, as many: for keys, fingerprints and serial numbers, which name their owner.
@@ -204,7 +287,13 @@ fn cased(pseudonym: &str, like: &str) -> String {
     pseudonym
         .chars()
         .zip(like.chars())
-        .map(|(c, like)| if like.is_ascii_uppercase() { c.to_ascii_uppercase() } else { c })
+        .map(|(c, like)| {
+            if like.is_ascii_uppercase() {
+                c.to_ascii_uppercase()
+            } else {
+                c
+            }
+        })
         .collect()
 }
 
@@ -227,13 +316,25 @@ mod tests {
         assert!(long.ends_with(".com") && !long.contains("contoso") && !long.contains("rds01"));
         assert_eq!(names.known_text("rds01.contoso.com"), long);
         assert_eq!(names.known_text("*.contoso.com"), format!("*.{domain}.com"));
-        assert_eq!(names.text("TERMSRV/rds01"), format!("TERMSRV/{}", long.split('.').next().unwrap()));
+        assert_eq!(
+            names.text("TERMSRV/rds01"),
+            format!("TERMSRV/{}", long.split('.').next().unwrap())
+        );
     }
 
     #[test]
     fn lengths_stay_in_every_encoding() {
         let mut names = names();
-        for text in ["anna", "a", "Müller-07", "リモート", "𠀀x", "<script>alert(1)</script>", "", "..."] {
+        for text in [
+            "anna",
+            "a",
+            "Müller-07",
+            "リモート",
+            "𠀀x",
+            "<script>alert(1)</script>",
+            "",
+            "...",
+        ] {
             let other = names.text(text);
             assert_eq!(other.len(), text.len(), "{text} {other}");
             assert_eq!(other.encode_utf16().count(), text.encode_utf16().count());

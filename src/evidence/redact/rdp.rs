@@ -42,7 +42,10 @@ fn request(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) -> Option<()> {
         None => rest.len(),
     };
     let line = rest.get(..end)?;
-    let lead = [COOKIE, TOKEN, COLLECTION].iter().find(|lead| line.starts_with(lead)).map_or(0, |lead| lead.len());
+    let lead = [COOKIE, TOKEN, COLLECTION]
+        .iter()
+        .find(|lead| line.starts_with(lead))
+        .map_or(0, |lead| lead.len());
     plan.text(11 + lead, line.get(lead..)?, by);
     Some(())
 }
@@ -86,7 +89,9 @@ fn connect(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) -> Option<()> {
                 if le32(block, certificate).is_some_and(|version| version & 0x7fff_ffff == 2) {
                     let mut one = certificate + 8;
                     while let Some(len) = le32(block, one) {
-                        let Some(der) = block.get(one + 4..one + 4 + len as usize) else { break };
+                        let Some(der) = block.get(one + 4..one + 4 + len as usize) else {
+                            break;
+                        };
                         der::redact(der, at + one + 4, Kind::Certificate, by, plan);
                         one += 4 + len as usize;
                     }

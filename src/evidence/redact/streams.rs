@@ -183,7 +183,8 @@ impl Streams {
         let syn = segment.flags.has(TcpFlags::SYN);
         let first = segment.seq.wrapping_add(u32::from(syn));
         let now = self.now.entry(direction).or_insert(0);
-        if syn && let Some(next) = (*now..tapes.len()).find(|place| tapes.get(*place).is_some_and(|(tape, _)| tape.base == first)) {
+        if syn && let Some(next) = (*now..tapes.len()).find(|place| tapes.get(*place).is_some_and(|(tape, _)| tape.base == first))
+        {
             *now = next;
         }
         let Some((tape, plan)) = tapes.get(*now) else { return 0 };

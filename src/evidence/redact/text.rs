@@ -120,7 +120,13 @@ impl Plan {
 fn blanked(bytes: &[u8]) -> Vec<u8> {
     bytes
         .iter()
-        .map(|byte| if byte.is_ascii_punctuation() || byte.is_ascii_whitespace() { *byte } else { b'x' })
+        .map(|byte| {
+            if byte.is_ascii_punctuation() || byte.is_ascii_whitespace() {
+                *byte
+            } else {
+                b'x'
+            }
+        })
         .collect()
 }
 

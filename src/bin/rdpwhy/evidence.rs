@@ -1,0 +1,200 @@
+//! Slices, redaction and bundles: what the user asks for in, files out.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use jiff::tz::TimeZone;
+use rdpwhy::capture::{self, CaptureError, Event, OpenOptions};
+use rdpwhy::evidence::bundle::{self, Made, Order};
+use rdpwhy::evidence::staging;
+use rdpwhy::examine::{Examiner, Options};
+use rdpwhy::report::Report;
+
+use crate::args::{CutArgs, EvidenceArgs, RedactArgs, SliceArgs, TriageArgs};
+use crate::progress::Progress;
+use crate::{complain, output, triage};
+
+/// Why the files must not be written, if so; asked before the work.
+///
+/// # Errors
+/// In words for the user.
+pub fn check(args: &EvidenceArgs, force: bool, sources: &[PathBuf]) -> anyhow::Result<()> {
+    if let Some(goal) = &args.evidence {
+        staging::refuse_existing(goal, force).with_context(|| goal.display().to_string())?;
+        if sources.iter().any(|path| path == Path::new("-")) {
+            bail!("--evidence reads the capture a second time, which standard input cannot; give a file");
+        }
+    }
+    check_map(args.cut.map.as_deref(), force)
+}
+
+fn check_map(map: Option<&Path>, force: bool) -> anyhow::Result<()> {
+    match map {
+        Some(map) => staging::refuse_existing(map, force).with_context(|| map.display().to_string()),
+        None => Ok(()),
+    }
+}
+
+/// Makes the bundle of `--evidence`.
+///
+/// # Errors
+/// What could not be read or written.
+pub fn bundle(args: &TriageArgs, report: &Report, zone: &TimeZone) -> anyhow::Result<()> {
+    let Some(goal) = &args.evidence.evidence else { return Ok(()) };
+    let done = cut(args, &args.evidence.cut, report, zone, |order, triage, tick| {
+        bundle::make(order, goal, triage, tick)
+    })?;
+    if let Some(made) = done {
+        complain(&format!("{}: {} frames of the attempt", goal.display(), made.frames));
+    }
+    Ok(())
+}
+
+/// Writes a slice.
+///
+/// # Errors
+/// What could not be read or written.
+pub fn slice(args: &SliceArgs) -> anyhow::Result<ExitCode> {
+    let triage_args = args.as_triage();
+    if args.path == Path::new("-") {
+        bail!("a slice takes two passes over the capture, which standard input cannot give; give a file");
+    }
+    staging::refuse_existing(&args.output, args.force).with_context(|| args.output.display().to_string())?;
+    check_map(args.cut.map.as_deref(), args.force)?;
+    let zone = TimeZone::UTC;
+    let Some(report) = triage::examine(&triage_args, std::slice::from_ref(&args.path), &zone)? else {
+        return Ok(ExitCode::from(crate::INPUT_ERROR));
+    };
+    let made = cut(&triage_args, &args.cut, &report, &zone, |order, triage, tick| {
+        bundle::make_slice(order, &args.output, triage, tick)
+    })?;
+    let Some(made) = made else {
+        return Ok(ExitCode::from(crate::NOTHING_TO_JUDGE));
+    };
+    complain(&format!("{}: {} frames", args.output.display(), made.frames));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Redacts a whole capture.
+///
+/// # Errors
+/// What could not be read or written.
+pub fn redact(args: &RedactArgs) -> anyhow::Result<ExitCode> {
+    check_map(args.map.as_deref(), args.force)?;
+    let total = std::fs::metadata(&args.path).map_or(0, |about| about.len());
+    let mut progress = Progress::new(total);
+    let made = bundle::redact_file(&args.path, &args.output, args.force, &mut |bytes| progress.at(bytes));
+    progress.finish();
+    let made = made?;
+    tell(&made, args.map.as_deref(), args.force)?;
+    complain(&format!("{}: {} frames", args.output.display(), made.frames));
+    Ok(ExitCode::SUCCESS)
+}
+
+type Make<'a> = dyn FnMut(&Path, &dyn Fn(&str) -> String) -> Result<Report, CaptureError> + 'a;
+
+/// Cuts the attempt out; `None` where there is none.
+fn cut(
+    args: &TriageArgs,
+    how: &CutArgs,
+    report: &Report,
+    zone: &TimeZone,
+    make: impl FnOnce(&Order<'_>, &mut Make<'_>, &mut dyn FnMut(u64)) -> Result<Made, bundle::Error>,
+) -> anyhow::Result<Option<Made>> {
+    let Some(attempt) = how.attempt.or(report.overall.attempt) else {
+        complain("no attempt was found, so there is no evidence to write");
+        return Ok(None);
+    };
+    if report.attempt(attempt).is_none() {
+        bail!("there is no attempt {attempt}; the report counts {}", report.attempts.len());
+    }
+    let key_log = triage::keylog(args)?.unwrap_or_default();
+    let options: Vec<String> = described(args, how);
+    let order = Order {
+        report,
+        attempt,
+        context: how.context,
+        with_secrets: how.with_secrets,
+        key_log: &key_log,
+        redact: how.redact,
+        options: &options,
+        zone,
+        force: args.force,
+    };
+    let total = report.sources.iter().map(|source| source.summary.bytes).sum();
+    let mut progress = Progress::new(total);
+    let mut again = |path: &Path, name: &dyn Fn(&str) -> String| triage_slice(args, &key_log, how.with_secrets, path, name);
+    let made = make(&order, &mut again, &mut |bytes| progress.at(bytes));
+    progress.finish();
+    let made = made?;
+    tell(&made, how.map.as_deref(), args.force)?;
+    Ok(Some(made))
+}
+
+/// Warnings on standard error, the way back into its file.
+fn tell(made: &Made, map: Option<&Path>, force: bool) -> anyhow::Result<()> {
+    made.warnings.iter().for_each(|warning| complain(warning));
+    if let (Some(path), Some(map)) = (map, &made.map) {
+        output::to_file(path, force, |out| {
+            serde_json::to_writer_pretty(&mut *out, map)?;
+            out.write_all(b"\n")
+        })
+        .with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Triage of a slice, with names as the slice has them.
+fn triage_slice(
+    args: &TriageArgs,
+    key_log: &[u8],
+    with_secrets: bool,
+    path: &Path,
+    name: &dyn Fn(&str) -> String,
+) -> Result<Report, CaptureError> {
+    let named = |names: &[String]| names.iter().map(|one| name(one)).collect();
+    let mut examiner = Examiner::new(Options {
+        ports: args.port.clone(),
+        hosts: named(&args.host),
+        users: named(&args.user),
+        gateways: named(&args.gateway),
+        ..Options::default()
+    });
+    if with_secrets {
+        examiner.secrets(key_log);
+    }
+    let mut source = capture::open(path, OpenOptions::default())?;
+    while let Some(event) = source.next()? {
+        match event {
+            Event::Frame(frame) => examiner.push(&frame),
+            Event::Secrets(text) => examiner.secrets(text),
+        }
+    }
+    examiner.end_source(source.summary(), None);
+    Ok(examiner.finish())
+}
+
+/// The options that bear on the bundle, for its README; names are left out where they are redacted.
+fn described(args: &TriageArgs, how: &CutArgs) -> Vec<String> {
+    let mut words = Vec::new();
+    let shown = |name: &String| if how.redact { "(redacted)".to_owned() } else { name.clone() };
+    for (option, names) in [("--host", &args.host), ("--user", &args.user), ("--gateway", &args.gateway)] {
+        words.extend(names.iter().map(|name| format!("{option} {}", shown(name))));
+    }
+    words.extend(args.port.iter().map(|port| format!("--port {port}")));
+    words.extend(how.attempt.map(|attempt| format!("--attempt {attempt}")));
+    if how.context > 0 {
+        words.push(format!("--context {}", how.context));
+    }
+    for (given, option) in [
+        (how.with_secrets, "--with-secrets"),
+        (how.redact, "--redact"),
+        (args.keylog.is_some(), "--keylog"),
+    ] {
+        if given {
+            words.push(option.to_owned());
+        }
+    }
+    words
+}
