@@ -188,8 +188,7 @@ fn record(tape: &Tape, at: usize, plan: &mut Plan, handshake: &mut Handshake, by
     handshake.bytes.extend_from_slice(body);
     handshake.places.extend(at + 5..at + 5 + there);
     let cut = there < len;
-    loop {
-        let Some(total) = be24(&handshake.bytes, 1) else { break };
+    while let Some(total) = be24(&handshake.bytes, 1) {
         let whole = handshake.bytes.len() >= 4 + total;
         if !whole && !cut {
             break;

@@ -153,12 +153,6 @@ impl Names {
         })
     }
 
-    /// Every word that was replaced.
-    #[cfg(test)]
-    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
-        self.known.keys().map(String::as_str)
-    }
-
     /// Pseudonym and word.
     pub(super) fn map(&self) -> BTreeMap<&str, &str> {
         self.known
