@@ -54,7 +54,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Read captures and say why connections failed (the default)
-    Triage(TriageArgs),
+    Triage(Box<TriageArgs>),
     /// Watch live interfaces and give verdicts as they fall
     #[cfg(feature = "live")]
     Watch(Box<crate::watch::args::WatchArgs>),

@@ -15,7 +15,7 @@ use jiff::tz::TimeZone;
 use sha2::{Digest, Sha256};
 
 use crate::capture::FrameNo;
-use crate::diagnosis::{Leans, Remedy};
+use crate::diagnosis::Leans;
 use crate::evidence::numbers::Numbers;
 use crate::report::clock::{date_time, duration};
 use crate::report::model::{Attempt, Connection, QualityNote, Report};
@@ -43,7 +43,7 @@ struct Page<'a> {
     confidence: &'static str,
     act: &'static str,
     facts: Vec<(&'static str, String)>,
-    remedies: &'a [Remedy],
+    remedies: Vec<(bool, String)>,
     sequence: [String; 2],
     evidence: Vec<Claim>,
     beside: Vec<String>,
@@ -127,7 +127,11 @@ fn page<'a>(report: &'a Report, attempt: &'a Attempt, numbers: &Numbers, zone: &
         confidence: words::confidence(verdict),
         act: words::act(verdict),
         facts: decisive.map_or_else(Vec::new, |connection| facts(connection, zone)),
-        remedies: &verdict.remedies,
+        remedies: verdict
+            .remedies
+            .iter()
+            .map(|remedy| (remedy.test_only, shown(&words::sentence(&remedy.text))))
+            .collect(),
         sequence: WIDTHS.map(|width| sequence::draw(report, attempt, &marks, width)),
         beside: attempt.side_findings.iter().map(|note| shown(&note.text)).collect(),
         alternatives: verdict

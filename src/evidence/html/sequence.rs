@@ -10,7 +10,7 @@ use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::{EndedBy, Leans};
 use crate::packet::TcpFlags;
 use crate::report::clock::duration;
-use crate::report::model::{Attempt, Connection, Report, Speaker, Step};
+use crate::report::model::{Attempt, Connection, Point, Report, Speaker, Step};
 use crate::report::words;
 use crate::transcript::Phase;
 
@@ -35,6 +35,8 @@ struct Row {
     inferred: bool,
     mark: Option<usize>,
     connection: u32,
+    /// Whether it stands in an even band.
+    even: bool,
 }
 
 /// A column.
@@ -66,12 +68,12 @@ impl Layout {
 
 /// Draws the attempt for a page so wide; `marks` are the numbers of the evidence by frame.
 pub fn draw(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>, width: f64) -> String {
-    let rows = rows(report, attempt, marks);
+    let mut rows = rows(report, attempt, marks);
     let narrow = width < 600.0;
     let layout = Layout {
         width,
-        client: if narrow { 30.0 } else { 200.0 },
-        server: if narrow { width - 30.0 } else { width - 110.0 },
+        client: if narrow { 10.0 } else { 200.0 },
+        server: if narrow { width - 10.0 } else { width - 110.0 },
         narrow,
     };
     let middle = rows.iter().any(|row| row.from == Place::Middle || row.to == Place::Middle);
@@ -83,7 +85,7 @@ pub fn draw(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>,
     let mut even = false;
     let mut before: Option<(Timestamp, u32)> = None;
     let started = rows.first().map_or(attempt.started, |row| row.at);
-    for row in &rows {
+    for row in &mut rows {
         let gap = before.map_or(Span(0), |(at, _)| row.at.since(at));
         let fold = gap >= FOLD;
         let other_connection = before.is_some_and(|(_, connection)| connection != row.connection);
@@ -91,6 +93,7 @@ pub fn draw(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>,
         if new_phase {
             close(&mut back, &layout, band.take(), y, even);
             even = !even;
+            y += 8.0;
         }
         if fold {
             y = folded(&mut svg, &layout, y, gap);
@@ -114,6 +117,7 @@ pub fn draw(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>,
             );
             y += if narrow { 18.0 } else { 6.0 };
         }
+        row.even = even;
         y = arrow(&mut svg, &layout, row, y, row.at.since(started));
         before = Some((row.at, row.connection));
     }
@@ -219,7 +223,12 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row, y: f64, after: Span) -> f64 
     for one in &lines {
         line += LINE;
         let half = one.width() as f64 * CHARACTER / 2.0 + 4.0;
-        svg.rect("halo", (center - half, line - 12.0), (half * 2.0, LINE), 3.0);
+        svg.rect(
+            if row.even { "halo" } else { "halo odd" },
+            (center - half, line - 12.0),
+            (half * 2.0, LINE),
+            3.0,
+        );
         let class = if row.mark.is_some() { "said strong" } else { "said" };
         svg.text(class, "middle", (center, line), one);
     }
@@ -240,10 +249,11 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row, y: f64, after: Span) -> f64 
     };
     let frame = row.frame.map_or_else(String::new, |frame| format!("#{frame}"));
     if layout.narrow {
-        svg.text("time", "start", (6.0, base + 15.0), &time);
-        svg.text("frame", "end", (layout.width - 6.0, base + 15.0), &frame);
+        svg.text("time", "start", (18.0, base + 15.0), &time);
+        svg.text("frame", "end", (layout.width - 18.0, base + 15.0), &frame);
         if let Some(mark) = row.mark {
-            svg.mark((x1 + (x2 - x1).signum() * 14.0, base), mark);
+            svg.mark((layout.x(Place::Nowhere), base + 13.0), mark);
+            return base + 30.0;
         }
         return base + 20.0;
     }
@@ -295,6 +305,7 @@ fn of_connection(connection: &Connection, marks: &HashMap<FrameNo, usize>) -> Ve
                 inferred: false,
                 mark: Some(*mark),
                 connection: connection.id,
+                even: false,
             });
         }
     }
@@ -318,10 +329,23 @@ fn packet(flags: TcpFlags, len: u32, again: bool) -> String {
     if again { format!("{data} again") } else { data }
 }
 
+fn point(connection: &Connection, frame: FrameNo) -> Option<&Point> {
+    connection.series.iter().find(|point| point.frame == frame)
+}
+
 fn of_step(connection: &Connection, step: &Step, marks: &HashMap<FrameNo, usize>) -> Row {
     let mark = step.frame.and_then(|frame| marks.get(&frame)).copied();
     let (from, to) = match step.speaker {
         Speaker::Nobody => (Place::Nowhere, Place::Nowhere),
+        // A reset in a side's name goes to the other one.
+        Speaker::Middlebox(_)
+            if step
+                .frame
+                .and_then(|frame| point(connection, frame))
+                .is_some_and(|point| point.from_client) =>
+        {
+            (Place::Middle, Place::Server)
+        }
         Speaker::Middlebox(_) if step.text.contains("of the server") => (Place::Middle, Place::Server),
         Speaker::Middlebox(_) => (Place::Middle, Place::Client),
         side => ends(
@@ -342,6 +366,7 @@ fn of_step(connection: &Connection, step: &Step, marks: &HashMap<FrameNo, usize>
         inferred: step.inferred,
         mark,
         connection: connection.id,
+        even: false,
     }
 }
 
