@@ -31,7 +31,7 @@ pub struct Judgement {
 
 /// Judges an attempt.
 pub fn judge(attempt: &Attempt, context: &Context) -> Judgement {
-    let findings: Vec<Finding> = attempt
+    let mut findings: Vec<Finding> = attempt
         .connections
         .iter()
         .map(|(t, progress)| {
@@ -51,7 +51,21 @@ pub fn judge(attempt: &Attempt, context: &Context) -> Judgement {
     } else {
         decisive(attempt, &findings)
     };
+    share(attempt, &mut findings, decisive);
     Judgement { findings, udp, decisive }
+}
+
+/// A connection that only serves the decisive one shares its fate: by itself it shows nothing of a session.
+fn share(attempt: &Attempt, findings: &mut [Finding], decisive: usize) {
+    let Some(fate) = findings.get(decisive).map(|finding| finding.verdict.cause) else {
+        return;
+    };
+    for (at, ((t, progress), finding)) in attempt.connections.iter().zip(findings).enumerate() {
+        if at != decisive && rules::gateway::is_errand(attempt, t, progress) {
+            finding.verdict.cause = fate;
+            finding.verdict.confidence = Confidence::Possible;
+        }
+    }
 }
 
 /// A connection that succeeded decides over those before it. Otherwise it is the failure that came furthest: a server that refused
@@ -70,8 +84,8 @@ fn decisive(attempt: &Attempt, findings: &[Finding]) -> usize {
         .zip(findings)
         .enumerate()
         .max_by_key(|(at, ((t, progress), finding))| {
-            // The KDC proxy beside a gateway is an errand.
-            let weight = if rules::gateway::is_kdc_proxy(t) { 0 } else { weight(finding) };
+            let errand = rules::gateway::is_errand(attempt, t, progress);
+            let weight = if errand { -1 } else { weight(finding) };
             // Of equal failures the first one began it; of successes the last one is where the user works.
             let order = if finding.verdict.healthy() {
                 *at as i64

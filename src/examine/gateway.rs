@@ -36,6 +36,7 @@ const LABELS: &[&str] = &[
     "remotedesktop",
     "remoteapp",
     "gateway",
+    "gw",
 ];
 
 /// Big services whose names look alike and carry other things.

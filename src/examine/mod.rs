@@ -10,6 +10,7 @@ mod live;
 mod names;
 mod overall;
 mod quality;
+mod secrets;
 mod series;
 mod strays;
 mod tcp;
@@ -87,6 +88,8 @@ struct State {
     services: HashSet<SocketAddr>,
     /// RD Gateways that content has shown.
     gateways: HashSet<SocketAddr>,
+    /// TLS secrets that did not serve.
+    unserved: secrets::Unserved,
     flows: Table<Box<Live>>,
     /// Connections whose handshake was not complete when they were last looked at, oldest first, and whether they were spared once.
     half_open: VecDeque<(Slot, u32, bool)>,
@@ -123,6 +126,7 @@ impl State {
             ports,
             services: HashSet::new(),
             gateways: HashSet::new(),
+            unserved: secrets::Unserved::default(),
             flows: Table::default(),
             half_open: VecDeque::new(),
             lobby: Lobby::new(limits.strangers, limits.dismissed),
@@ -243,6 +247,7 @@ impl Examiner {
         self.seal_everything();
         let attempts = self.state.gatherer.finish();
         self.judge(attempts);
+        self.note_keys();
         self.judge_lookups();
         if self.state.evicted > 0 {
             self.shortfalls.push(format!(
@@ -330,6 +335,7 @@ impl Examiner {
     }
 
     fn gather(&mut self, transcript: Transcript) {
+        self.account_for_keys(&transcript);
         self.state.context.certificates.learn(&transcript);
         self.state.quality.learn(&transcript);
         self.state.gatherer.push(transcript);

@@ -9,7 +9,7 @@ use crate::protocol::tls::suite::CipherSuite;
 use crate::protocol::x224::Answer;
 use crate::report::model::{Speaker, Step};
 use crate::transcript::hidden::Said;
-use crate::transcript::{Phase, Progress, SealedKind, Transcript, What};
+use crate::transcript::{Depth, Phase, Progress, SealedKind, Transcript, What};
 
 /// What a reset is called.
 const RST: &str = "RST";
@@ -29,6 +29,10 @@ pub fn steps(t: &Transcript, progress: &Progress) -> Vec<Step> {
     packets(t, phase_at, &mut steps);
     icmp(t, phase_at, &mut steps);
     for moment in t.moments.iter() {
+        // What was opened is told by the lines of the reading, below.
+        if moment.depth > Depth::OUTER && matches!(moment.what, What::Alert(_)) {
+            continue;
+        }
         if let Some(text) = words(&moment.what, moment.side) {
             steps.push(Step {
                 at: moment.at,

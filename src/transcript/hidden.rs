@@ -84,10 +84,26 @@ impl Hidden {
         self.lines.iter().rev().find(|line| pick(line))
     }
 
+    /// Whether this is the gateway's half of a tunnel over two connections: it answers what was asked in the other one.
+    pub fn is_out_channel(&self) -> bool {
+        let by = |side: Side| self.find(|line| line.side == side && is_tunnel(line.said)).is_some();
+        by(Side::Server) && !by(Side::Client)
+    }
+
+    /// Whether this is the client's half of a tunnel over two connections.
+    pub fn is_in_channel(&self) -> bool {
+        let by = |side: Side| self.find(|line| line.side == side && is_tunnel(line.said)).is_some();
+        by(Side::Client) && !by(Side::Server)
+    }
+
     /// Whether somebody said this.
     pub fn was_said(&self, said: Said) -> bool {
         self.lines.iter().any(|line| line.said == said)
     }
+}
+
+fn is_tunnel(said: Said) -> bool {
+    matches!(said, Said::Tunnel | Said::TunnelError(_) | Said::ChannelOpen)
 }
 
 /// Reads what is behind the TLS of a connection.
@@ -205,10 +221,14 @@ fn surely_session(t: &Transcript, hidden: &mut Hidden) {
             .filter(|moment| moment.side == side)
             .nth(SURELY_SESSION - 1)
     };
-    let (Some(client), Some(server)) = (of(Side::Client), of(Side::Server)) else {
-        return;
+    // Of a gateway's two connections the one from the gateway carries no packet of the client.
+    let half = t.role == Role::Gateway && hidden.is_out_channel();
+    let last = match (of(Side::Client), of(Side::Server)) {
+        (Some(client), Some(server)) => Some(if client.at > server.at { client } else { server }),
+        (None, Some(server)) if half => Some(server),
+        _ => None,
     };
-    let last = if client.at > server.at { client } else { server };
+    let Some(last) = last else { return };
     // Requests of web traffic are no landmark: a gateway's tunnel must have been seen.
     if t.role == Role::Gateway && hidden.find(|line| line.said == Said::ChannelOpen).is_none() {
         return;

@@ -46,8 +46,15 @@ pub(super) struct Tunnel {
     /// Bodies of HTTP/2 streams, taken out of their frames.
     bodies: PerSide<Vec<u8>>,
     purpose: Option<Purpose>,
+    /// Without WebSocket a gateway sends random bytes ahead of its packets (MS-TSGU 3.3.5.1), which are passed over.
+    seed: bool,
     inner: Box<Layer>,
 }
+
+/// HANDSHAKE_RESPONSE begins like this: its type, nothing, and its length.
+const HANDSHAKE_RESPONSE: [u8; 8] = [2, 0, 0, 0, 18, 0, 0, 0];
+/// The seed is shorter than this.
+const SEED: usize = 512;
 
 /// The longest body of a KDC proxy message that is read.
 const KDC_MESSAGE: usize = 64 * 1024;
@@ -70,6 +77,7 @@ impl Tunnel {
             packets: PerSide::default(),
             bodies: PerSide::default(),
             purpose: None,
+            seed: false,
             inner: Box::new(Layer::new(Depth(depth.0 + 1), limits, false, keys.clone())),
         }
     }
@@ -207,6 +215,7 @@ impl Tunnel {
             }
             Parsed::Done(Head::Response(mut response), used) => {
                 let gateway = matches!(self.purpose, Some(Purpose::GatewayOut | Purpose::GatewayIn));
+                self.seed = self.purpose == Some(Purpose::GatewayOut) && response.status == 200;
                 self.expect[side] = match response.body {
                     _ if response.status == 101 => {
                         self.expect.client = Expect::Frames;
@@ -239,6 +248,26 @@ impl Tunnel {
     fn packets(&mut self, side: Side, bytes: &[u8], first: Stamp, last: Stamp, moments: &mut Moments) {
         self.packets[side].push(bytes, first);
         let mut stream = std::mem::take(&mut self.packets[side]);
+        if side == Side::Server && self.seed {
+            let start = stream
+                .bytes()
+                .windows(HANDSHAKE_RESPONSE.len())
+                .position(|window| window == HANDSHAKE_RESPONSE);
+            match start {
+                Some(start) => {
+                    stream.consume(start);
+                    self.seed = false;
+                }
+                None => {
+                    if stream.bytes().len() > SEED {
+                        stream.clear();
+                        self.expect[side] = Expect::Nothing;
+                    }
+                    self.packets[side] = stream;
+                    return;
+                }
+            }
+        }
         loop {
             let began = stream.first().unwrap_or(first);
             match tsgu::parse(stream.bytes()) {

@@ -17,6 +17,8 @@ mod golden;
 mod limits;
 /// Who made a RST, and what the packets measure: short sequences, and many simulated connections.
 mod forensics;
+/// With the session's keys and without them.
+mod keys;
 /// What must not change a verdict.
 mod laws;
 /// What must hold for every parser on every input; shared with the fuzz targets.

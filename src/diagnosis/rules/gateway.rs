@@ -1,5 +1,6 @@
 //! `gateway_http_error`, `gateway_denied`, `gateway_closed`: what an RD Gateway says, or fails to say, before the host is reached.
 
+use crate::attempt::Attempt;
 use crate::capture::Span;
 use crate::codes::{self, GATEWAY, HTTP};
 use crate::diagnosis::case::{Case, Finding, human};
@@ -9,7 +10,7 @@ use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
 use crate::protocol::gateway::http::Purpose;
 use crate::transcript::hidden::{Line, Said};
-use crate::transcript::{GatewaySays, Phase, Role, What};
+use crate::transcript::{GatewaySays, Phase, Progress, Role, Transcript, What};
 
 /// A gateway that answers a channel request so late has tried to reach the host; a policy says no at once.
 const TRIED: Span = Span::secs(1);
@@ -19,7 +20,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     if case.t.role != Role::Gateway {
         return None;
     }
-    if let Some(finding) = kdc_proxy(case) {
+    if let Some(finding) = kdc_proxy(case).or_else(|| in_channel(case)) {
         return Some(finding);
     }
     let hidden = &case.progress.hidden;
@@ -203,10 +204,44 @@ fn closed(case: &Case<'_>) -> Option<Finding> {
     Some(Finding::new(verdict, EndedBy::Server, Mechanism::Fin))
 }
 
+/// Whether a connection of an attempt only serves another one of it: the KDC proxy, or the client's half of a tunnel over two
+/// connections, whose answers come in the other half.
+pub fn is_errand(attempt: &Attempt, t: &Transcript, progress: &Progress) -> bool {
+    is_kdc_proxy(t)
+        || (t.role == Role::Gateway
+            && progress.hidden.is_in_channel()
+            && attempt
+                .connections
+                .iter()
+                .any(|(other, progress)| other.id != t.id && other.role == Role::Gateway && progress.hidden.is_out_channel()))
+}
+
+fn in_channel(case: &Case<'_>) -> Option<Finding> {
+    if !is_errand(case.attempt, case.t, case.progress) {
+        return None;
+    }
+    let first = case.progress.hidden.find(|line| line.said == Said::Tunnel)?;
+    let verdict = Verdict::new(
+        &COMPLETED,
+        if first.inferred {
+            Confidence::Likely
+        } else {
+            Confidence::Certain
+        },
+        Act::Nobody,
+        format!(
+            "the client's half of a tunnel through {}; the answers come in the other connection",
+            case.server_label()
+        ),
+        case.line(first),
+    );
+    Some(Finding::new(verdict, case.close.ended_by(), case.close.mechanism()))
+}
+
 /// Whether the connection serves the KDC proxy beside the gateway's own, and nothing else.
-pub fn is_kdc_proxy(case: &crate::transcript::Transcript) -> bool {
+fn is_kdc_proxy(t: &Transcript) -> bool {
     let mut asked = false;
-    for moment in case.moments.iter() {
+    for moment in t.moments.iter() {
         if let What::Gateway(says) = &moment.what {
             match &**says {
                 GatewaySays::KdcRequest | GatewaySays::Kdc(_) => asked = true,

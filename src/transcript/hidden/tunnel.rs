@@ -69,10 +69,65 @@ fn handshake(records: &[Record]) -> Option<usize> {
     })
 }
 
+/// Where the packets begin in one of the two connections of a client without WebSocket: after the last word of the other side one side
+/// sends packets alone, and the first one has the size of its handshake.
+fn half(records: &[Record]) -> Option<(Side, usize)> {
+    let plain = |side: Side| move |record: &Record| record.side == side && !record.alert;
+    Side::BOTH.into_iter().find_map(|side| {
+        let first = match side {
+            Side::Client => HANDSHAKE_REQUEST,
+            Side::Server => HANDSHAKE_RESPONSE,
+        };
+        let silent_from = records.iter().rposition(plain(side.other()))? + 1;
+        let run = records.get(silent_from..).unwrap_or_default();
+        let at = run
+            .iter()
+            .position(|record| plain(side)(record) && record.size.exact() == Some(first))?;
+        // The next one is a tunnel's request or response, which is no shorter.
+        let next = run.get(at + 1).is_none_or(|next| next.alert || next.at_least(first.min(16)));
+        next.then_some((side, silent_from + at))
+    })
+}
+
+/// The lines of such a half.
+fn half_lines(records: &[Record], side: Side, begin: usize, lines: &mut Vec<Line>) {
+    let packets: Vec<&Record> = records
+        .iter()
+        .skip(begin)
+        .filter(|record| record.side == side && !record.alert)
+        .collect();
+    for (step, record) in packets.iter().take(STEPS).enumerate() {
+        if side == Side::Client {
+            lines.push(record.line(
+                Said::Tunnel,
+                "a tunnel packet in one of the two connections of a client without WebSocket",
+            ));
+            continue;
+        }
+        let refused = step
+            .checked_sub(1)
+            .and_then(|step| REFUSALS.get(step))
+            .is_some_and(|size| record.size.exact() == Some(*size));
+        lines.push(if refused && packets.len() == step + 1 {
+            record.line(
+                Said::TunnelError(None),
+                "a response without any of the fields that come with success, and nothing follows it",
+            )
+        } else if step + 1 == STEPS {
+            record.line(Said::ChannelOpen, "the fourth response: the channel to the host is open")
+        } else {
+            record.line(Said::Tunnel, "the gateway's answer")
+        });
+    }
+}
+
+/// Handshake, tunnel, authorisation, channel.
+const STEPS: usize = 4;
+
 /// Whether sizes behave as those of a gateway's client: a few large requests, and then the tunnel or the end.
 pub fn behaves(t: &Transcript) -> bool {
     let records = records::collect(t, Depth::OUTER);
-    if handshake(&records).is_some() {
+    if handshake(&records).is_some() || half(&records).is_some() {
         return true;
     }
     let client: Vec<&Record> = records
@@ -97,13 +152,19 @@ const PAGE: usize = 8_000;
 pub(super) fn by_size(t: &Transcript) -> Vec<Line> {
     let records = records::collect(t, Depth::OUTER);
     let mut lines = Vec::new();
-    let begin = handshake(&records).unwrap_or(records.len());
+    let half = half(&records).filter(|_| handshake(&records).is_none());
+    let begin = handshake(&records).or(half.map(|(_, at)| at)).unwrap_or(records.len());
     for record in records.iter().take(begin) {
         lines.push(match (record.alert, record.side) {
             (true, _) => credssp::alert(record),
             (false, Side::Client) => record.line(Said::HttpRequest, "a request to the gateway"),
             (false, Side::Server) => record.line(Said::HttpStatus(None), "the gateway's answer to the request"),
         });
+    }
+    if let Some((side, at)) = half {
+        half_lines(&records, side, at, &mut lines);
+        lines.extend(records.iter().skip(at).filter(|record| record.alert).map(credssp::alert));
+        return lines;
     }
     let mut step = 0;
     let mut opened = None;
