@@ -151,7 +151,11 @@ fn evidence(connection: &Connection, verdict: &Verdict) -> Block {
             Leans::Against => "against",
         };
         let at = seconds(one.at.since(connection.started), connection.duration);
-        format!("| {sign} | {} | {at} | {} |\n", one.frame, escaped(&one.text))
+        format!(
+            "| {sign} | {} | {at} | {} |\n",
+            one.frame,
+            escaped(&words::sentence(&one.text))
+        )
     });
     Block::new(
         1,
