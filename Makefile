@@ -57,7 +57,7 @@ FUZZ_TARGETS = capture packet rdp tls udp side gateway examine
 # panics, endless loops and memory that grows.
 .PHONY: fuzz
 fuzz: setup
-	$(CARGO) run --quiet --manifest-path tests/fuzz/Cargo.toml --release --bin seeds
+	$(CARGO) run --quiet --manifest-path tests/fuzz/Cargo.toml --release --example seeds
 	cd tests && for target in $(FUZZ_TARGETS); do \
 		$(CARGO) fuzz run --fuzz-dir fuzz -s none $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -max_len=65536 || exit 1; \
 	done
