@@ -52,7 +52,8 @@ impl HostBook {
     }
 
     /// Adds the time that a host took to answer a SYN, which no stack delays.
-    pub fn learn_round_trip(&mut self, host: IpAddr, took: Span, no: FrameNo) {
+    pub fn learn_round_trip(&mut self, host: IpAddr, asked: (FrameNo, Timestamp), answered: (FrameNo, Timestamp)) {
+        let took = answered.1.since(asked.1);
         let Some(portrait) = self.hosts.get_mut(&host).filter(|_| took.0 > 0) else {
             return;
         };
@@ -64,7 +65,8 @@ impl HostBook {
                 least: took,
                 usual: took,
                 samples,
-                frame: no,
+                frame: answered.0,
+                elsewhere: Some([asked, answered]),
             },
         });
     }
@@ -227,8 +229,31 @@ impl Case<'_> {
         Origin {
             middlebox: found.maker == Maker::Middlebox,
             confidence,
-            evidence: self.signs(&found, found.maker == Maker::Middlebox).collect(),
+            evidence: self
+                .signs(&found, found.maker == Maker::Middlebox)
+                .chain(self.compared_with(reset))
+                .collect(),
         }
+    }
+
+    /// The handshake with the same host that shows how far it is, where another connection has one.
+    fn compared_with(&self, reset: &Reset) -> impl Iterator<Item = Evidence> {
+        let host = match reset.seen.side {
+            Side::Client => self.t.client.ip(),
+            Side::Server => self.t.server.ip(),
+        };
+        let measured = self.context.hosts.get(host).and_then(|portrait| portrait.round_trip);
+        let frames = measured.and_then(|rtt| rtt.elsewhere.map(|frames| (rtt.least, frames)));
+        frames.into_iter().flat_map(move |(took, [asked, answered])| {
+            [
+                self.shows(asked.0, asked.1, "a SYN to the same host, to compare with"),
+                self.shows(
+                    answered.0,
+                    answered.1,
+                    format!("the host's answer to it, {} later", human(took)),
+                ),
+            ]
+        })
     }
 
     /// The signs of an attribution as evidence: those that speak for a device lean for the verdict if `device`, else against it.

@@ -253,7 +253,7 @@ impl Examiner {
             && seen.flags.has(TcpFlags::ACK)
             && let Some(asked) = self.state.lobby.last_syn(key)
         {
-            self.state.context.hosts.learn_round_trip(host, seen.at.since(asked), seen.no);
+            self.state.context.hosts.learn_round_trip(host, asked, (seen.no, seen.at));
         }
     }
 
@@ -426,14 +426,17 @@ impl Examiner {
         if let Some(seen) = seen
             && !seen.is_reset()
         {
-            let answered = live
+            let asked = live
                 .tcp
-                .handshake_rtt()
-                .server
-                .filter(|_| seen.flags.has(TcpFlags::SYN) && side == Side::Server);
+                .handshake
+                .syn
+                .filter(|_| seen.flags.has(TcpFlags::SYN) && side == Side::Server && live.tcp.handshake.syns == 1);
             self.state.context.hosts.learn(glance.from.ip(), seen.ttl, seen.no);
-            if let Some(took) = answered {
-                self.state.context.hosts.learn_round_trip(glance.from.ip(), took, seen.no);
+            if let Some(asked) = asked {
+                self.state
+                    .context
+                    .hosts
+                    .learn_round_trip(glance.from.ip(), asked, (seen.no, seen.at));
             }
         }
         if undecided {

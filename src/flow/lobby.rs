@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use crate::capture::Timestamp;
+use crate::capture::{FrameNo, Timestamp};
 use crate::flow::key::{BuildKeyHasher, FlowKey};
 use crate::flow::seen::Seen;
 use crate::packet::{TcpFlags, TcpOptions};
@@ -151,11 +151,14 @@ impl Lobby {
 
     /// When this stranger's last SYN passed, if nothing but SYNs is known of it. An answer may be to an earlier one: the time to it is
     /// then too short, never too long.
-    pub fn last_syn(&self, key: &FlowKey) -> Option<Timestamp> {
+    pub fn last_syn(&self, key: &FlowKey) -> Option<(FrameNo, Timestamp)> {
         let at = self.index.get(key)?;
         let stubs = &self.strangers.get(*at as usize)?.as_ref()?.stubs;
         let is_syn = |stub: &Stub| stub.seen.flags.has(TcpFlags::SYN) && !stub.seen.flags.has(TcpFlags::ACK);
-        stubs.last().filter(|_| stubs.iter().all(is_syn)).map(|last| last.seen.at)
+        stubs
+            .last()
+            .filter(|_| stubs.iter().all(is_syn))
+            .map(|last| (last.seen.no, last.seen.at))
     }
 
     /// Takes a stranger out: it turned out to be of interest.

@@ -110,7 +110,7 @@ fn unknown_to_the_host(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let side = reset_seen.seen.side;
-    let strange = case.t.tcp.opening == Opening::MidStream && case.t.tcp.half[side].packets == 1;
+    let strange = case.t.tcp.opening == Opening::MidStream && case.t.tcp.habits[side].packets == 0;
     let idle = reset::idle(case, reset_seen, &found).filter(suspicious);
     if idle.is_none() && !strange {
         return None;

@@ -28,6 +28,8 @@ pub struct RoundTrip {
     pub samples: u64,
     /// The frame that completed the smallest one.
     pub frame: FrameNo,
+    /// Where it was measured in another connection to the same host: the SYN and its answer.
+    pub elsewhere: Option<[(FrameNo, Timestamp); 2]>,
 }
 
 impl RoundTrip {
@@ -62,6 +64,7 @@ impl RoundTrip {
                 usual: median.max(least),
                 samples,
                 frame,
+                elsewhere: None,
             }
         })
     }
