@@ -1,7 +1,7 @@
 //! `server_denied`, `session_closed_by_server`: Set Error Info, a negative MCS result or a Disconnect Provider Ultimatum before the
 //! session is up; and a session that the server ends with an error, or without a word.
 
-use crate::codes::{self, ERRINFO, MCS_RESULT};
+use crate::codes::{self, ERRINFO, GATEWAY, MCS_RESULT};
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{COMPLETED, LICENSING_FAILED, MIDDLEBOX_RESET, SERVER_DENIED, SESSION_CLOSED_BY_SERVER};
 use crate::diagnosis::close::Close;
@@ -156,6 +156,9 @@ pub fn session_closed(case: &Case<'_>) -> Option<Finding> {
         };
         return Some(Finding::new(verdict, EndedBy::Server, Mechanism::Refusal).fact("error_info", format!("{code:#x}")));
     }
+    if let Some(finding) = closed_by_gateway(case) {
+        return Some(finding);
+    }
     let Close::Fin { side: Side::Server, .. } = case.close else {
         return None;
     };
@@ -189,6 +192,52 @@ pub fn session_closed(case: &Case<'_>) -> Option<Finding> {
     ))
     .remedy("if a load balancer or proxy stands before the host, look at its limits for age and idle time");
     Some(Finding::new(verdict, EndedBy::Server, mechanism))
+}
+
+/// CLOSE_CHANNEL of a gateway with an error: the session worked, and the gateway ended it.
+fn closed_by_gateway(case: &Case<'_>) -> Option<Finding> {
+    let (code, line) = gateway_error(case)?;
+    let known = codes::lookup(&GATEWAY, code);
+    let verdict = Verdict::new(
+        &SESSION_CLOSED_BY_SERVER,
+        Confidence::Certain,
+        Act::Gateway,
+        format!(
+            "the gateway {} ended the session after {}: {}. {}",
+            case.server_label(),
+            human(line.at.since(case.progress.entered)),
+            codes::name(&GATEWAY, code),
+            known.map_or("", |known| known.meaning)
+        ),
+        case.line(line),
+    )
+    .because(case.close_evidence());
+    let verdict = match known {
+        Some(known) => known.remedy.iter().fold(verdict, |verdict, step| verdict.remedy(*step)),
+        None => verdict.remedy("on the gateway read the log TerminalServices-Gateway (Operational) at this second"),
+    };
+    Some(Finding::new(verdict, EndedBy::Server, Mechanism::Refusal).fact("gateway_code", format!("{code:#010x}")))
+}
+
+/// The status of a gateway's CLOSE_CHANNEL, where it is an error.
+pub(super) fn gateway_error<'a>(case: &'a Case<'_>) -> Option<(u32, &'a Line)> {
+    /// ERROR_GRACEFUL_DISCONNECT, with and without the facility of Win32.
+    const GRACEFUL: [u32; 2] = [0x4CA, 0x8007_04CA];
+    let line = case
+        .progress
+        .hidden
+        .find(|line| line.side == Side::Server && matches!(line.said, Said::ChannelClosed(Some(1..))))?;
+    // An answer to the client's own CLOSE_CHANNEL ends nothing.
+    let asked = case
+        .progress
+        .hidden
+        .find(|line| line.side == Side::Client && matches!(line.said, Said::ChannelClosed(_)));
+    match line.said {
+        Said::ChannelClosed(Some(code)) if !GRACEFUL.contains(&code) && asked.is_none_or(|asked| asked.at > line.at) => {
+            Some((code, line))
+        }
+        _ => None,
+    }
 }
 
 /// An announcement of the end by either side: the server's ultimatum, or the client's last word.

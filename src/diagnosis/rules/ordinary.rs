@@ -15,7 +15,7 @@ use crate::transcript::hidden::{Line, Said};
 
 /// See the module.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
-    if case.phase() != Phase::Session || denied::announced_error(case).is_some() {
+    if case.phase() != Phase::Session || denied::announced_error(case).is_some() || denied::gateway_error(case).is_some() {
         return None;
     }
     let confidence = match (case.t.tcp.opening, case.progress.inferred) {

@@ -30,6 +30,8 @@ const RECORD: usize = 5;
 const OVERHEADS: [usize; 3] = [24, 17, 16];
 /// A request for the gateway's channel with its headers is longer than this.
 const REQUEST: usize = 150;
+/// An alert inside the tunnel.
+const ALERT: usize = 2;
 /// Requests of one connection before the tunnel: three legs of authentication, and one more.
 const REQUESTS: usize = 6;
 /// `TUNNEL_RESPONSE`, `TUNNEL_AUTH_RESPONSE` and `CHANNEL_RESPONSE` without their optional fields: what a refusal sends.
@@ -230,11 +232,14 @@ fn inside(records: &[Record], lines: &mut Vec<Line>) {
             .map(|record| {
                 let payload = packet(record);
                 let strip = |size: usize| size.saturating_sub(DATA + RECORD + overhead);
+                let size = PlaintextLength {
+                    min: strip(payload.min),
+                    max: strip(payload.max),
+                };
                 Record {
-                    size: PlaintextLength {
-                        min: strip(payload.min),
-                        max: strip(payload.max),
-                    },
+                    size,
+                    // Nothing of RDP has two bytes.
+                    alert: record.alert || size.exact() == Some(ALERT),
                     ..*record
                 }
             })
