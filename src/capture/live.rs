@@ -473,11 +473,13 @@ fn open_port(name: &str, options: &LiveOptions) -> Result<(Capture<Active>, Link
         let _ = capture.set_datalink(Linktype(i32::from(LinkType::LINUX_SLL2.0)));
     }
     let mut capture = capture.setnonblock().map_err(failed)?;
-    capture.filter(&options.filter, true).map_err(|error| LiveError::Other {
-        interface: name.to_owned(),
-        text: format!("the filter is not understood: {error}"),
-    })?;
     let link = LinkType(u16::try_from(capture.get_datalink().0).unwrap_or(u16::MAX));
+    capture
+        .filter(&filter::on(link, &options.filter), true)
+        .map_err(|error| LiveError::Other {
+            interface: name.to_owned(),
+            text: format!("the filter is not understood: {error}"),
+        })?;
     Ok((capture, link))
 }
 
@@ -493,11 +495,7 @@ fn why(name: &str, error: &pcap::Error) -> LiveError {
         };
     }
     if lower.contains("no such device") {
-        let known: Vec<String> = Device::list()
-            .unwrap_or_default()
-            .into_iter()
-            .map(|device| device.name)
-            .collect();
+        let known: Vec<String> = interfaces().unwrap_or_default().into_iter().map(|one| one.name).collect();
         return LiveError::NoInterface {
             interface,
             known: known.join(", "),

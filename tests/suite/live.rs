@@ -326,6 +326,17 @@ fn complete_folders(kept: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn any_is_every_interface() {
+    let Some(wire) = Wire::new() else { return };
+    let name = "nla-required-tls-client/client.pcapng";
+    let watch = Watch::start(&wire, &["-i", "any"]);
+    wire.send(&packets(&shipped(name)));
+    let (code, lines) = watch.stop();
+    assert_eq!(code, Some(1));
+    assert_eq!(judged_live(&lines), judged_by_triage(&golden::examine(&shipped(name), &[])));
+}
+
+#[test]
 fn a_verdict_falls_by_itself_and_a_port_scan_does_not_disturb_it() {
     let Some(wire) = Wire::new() else { return };
     let name = "inject-hello-other-ttl/between.pcapng";

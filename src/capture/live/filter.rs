@@ -1,5 +1,7 @@
 //! What is wanted in, the kernel's filter out, in the words of pcap-filter(7).
 
+use crate::capture::LinkType;
+
 /// Which packets the kernel is to let through.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
@@ -35,10 +37,18 @@ impl Wanted {
         if let Some(also) = &self.also {
             terms.push(format!("({also})"));
         }
-        let plain = terms.join(" or ");
-        // `vlan` moves the offsets of everything behind it, so that it has to come last.
-        format!("({plain}) or (vlan and ({plain}))")
+        terms.join(" or ")
     }
+}
+
+/// The filter for an interface whose packets are of this type: behind a VLAN tag, too, where there can be one. The pseudo-device of
+/// Linux has none, and libpcap refuses to look for them there.
+pub(super) fn on(link: LinkType, filter: &str) -> String {
+    if filter.is_empty() || link != LinkType::ETHERNET {
+        return filter.to_owned();
+    }
+    // `vlan` moves the offsets of everything behind it, so that it has to come last.
+    format!("({filter}) or (vlan and ({filter}))")
 }
 
 #[cfg(test)]
@@ -47,7 +57,9 @@ mod tests {
 
     fn lets_through(wanted: &Wanted, packet: &[u8]) -> bool {
         let dead = pcap::Capture::dead(pcap::Linktype::ETHERNET).unwrap();
-        dead.compile(&wanted.filter(), true).unwrap().filter(packet)
+        dead.compile(&on(LinkType::ETHERNET, &wanted.filter()), true)
+            .unwrap()
+            .filter(packet)
     }
 
     fn ipv4(protocol: u8, fragment: u16, ports: (u16, u16), vlan: bool) -> Vec<u8> {
