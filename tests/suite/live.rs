@@ -107,7 +107,12 @@ impl Watch {
     fn start(wire: &Wire, arguments: &[&str]) -> Watch {
         let mut child = Command::new("ip")
             .args(["netns", "exec", &wire.space, &program(), "watch", "-i", &wire.far])
-            .args(["--format", "ndjson", "--all", "--buffer", "8"])
+            .args(["--format", "ndjson", "--all"])
+            .args(if arguments.contains(&"--buffer") {
+                &[][..]
+            } else {
+                &["--buffer", "8"][..]
+            })
             // Folders for tests belong to root.
             .args(if arguments.contains(&"--run-as") {
                 &[][..]

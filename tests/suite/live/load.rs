@@ -12,7 +12,7 @@ use crate::golden;
 /// Bytes of the bulk packets of other traffic, on HTTPS and inside sessions.
 const BULK: usize = 1_400;
 
-/// Every packet of the shipped captures that fits an Ethernet frame over IPv4, file by file.
+/// Every IPv4 packet of the shipped captures, file by file.
 fn mixed() -> Vec<Vec<Vec<u8>>> {
     let mut files = Vec::new();
     for folder in fs::read_dir(golden::captures()).unwrap().flatten() {
@@ -23,11 +23,9 @@ fn mixed() -> Vec<Vec<Vec<u8>>> {
             if !usable || !is_ethernet(&file) {
                 continue;
             }
-            let frames: Vec<Vec<u8>> = packets(&file).into_iter().map(|(_, bytes)| bytes).collect();
-            if frames
-                .iter()
-                .all(|frame| frame.len() < 9_000 && frame.get(12..14) == Some(&[8, 0]))
-            {
+            let ipv4 = |frame: &Vec<u8>| frame.len() < 9_000 && frame.get(12..14) == Some(&[8, 0]);
+            let frames: Vec<Vec<u8>> = packets(&file).into_iter().map(|(_, bytes)| bytes).filter(ipv4).collect();
+            if !frames.is_empty() {
                 files.push(frames);
             }
         }
@@ -98,6 +96,12 @@ fn rounds(files: &[Vec<Vec<u8>>]) -> impl Iterator<Item = Vec<u8>> {
     (1_u32..).flat_map(move |round| files.iter().flatten().map(move |frame| moved(frame, round)))
 }
 
+/// The mixed captures without end, each time between hosts of their own, so that each is an attempt of its own.
+fn strangers(files: &[Vec<Vec<u8>>]) -> impl Iterator<Item = Vec<u8>> {
+    let numbered = (1_u32..).zip(files.iter().cycle());
+    numbered.flat_map(|(number, file)| file.iter().map(move |frame| moved(frame, number)))
+}
+
 fn bulk(number: usize) -> Vec<u8> {
     let ports = if number.is_multiple_of(2) {
         (50_000, 443)
@@ -113,7 +117,9 @@ fn bulk(number: usize) -> Vec<u8> {
     bytes
 }
 
-const ARGUMENTS: &[&str] = &["--status", "1s", "--buffer", "256", "--evidence-count", "50"];
+const ARGUMENTS: &[&str] = &["--status", "1s", "--buffer", "256"];
+/// Stands for the folder of evidence in arguments.
+const FOLDER: &str = "FOLDER";
 
 fn run(what: &str, arguments: &[&str], rate: f64, frames: impl Iterator<Item = Vec<u8>>) -> Option<()> {
     let wire = Wire::new()?;
@@ -122,8 +128,8 @@ fn run(what: &str, arguments: &[&str], rate: f64, frames: impl Iterator<Item = V
     let all: Vec<&str> = ARGUMENTS
         .iter()
         .chain(arguments)
-        .chain(&["--evidence", &folder])
         .copied()
+        .map(|argument| if argument == FOLDER { folder.as_str() } else { argument })
         .collect();
     let watch = Watch::start(&wire, &all);
     let sent = send(&wire, rate, frames);
@@ -153,7 +159,14 @@ fn bits_per_second() {
 #[ignore = "a measurement, which wants the machine to itself"]
 fn a_week_of_connections() {
     let files = mixed();
-    run("a week", &["--ring-size", "64"], 40_000.0, rounds(&files).take(6_000_000));
+    // Two thousand connections a day.
+    let packets = files.iter().cycle().take(14_000).map(Vec::len).sum();
+    run(
+        "a week",
+        &["--evidence", FOLDER, "--evidence-count", "50"],
+        20_000.0,
+        strangers(&files).take(packets),
+    );
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! A report and its packets in, a folder of evidence out: whole or not there, and never more than was asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -187,6 +188,8 @@ fn fill(folder: &Path, report: &Report, ring: &Ring, source: &SourceSummary) -> 
     let Some((attempt, selection)) = told.and_then(|attempt| Some((attempt, Selection::of(report, attempt.id)?))) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
+    let servers = report.connections.iter().filter_map(|connection| connection.server);
+    let hosts: HashSet<IpAddr> = servers.map(|server| server.ip()).chain([attempt.client]).collect();
     let origin = format!("captured live on {}", source.path.display());
     let notes = Notes::of(report, attempt, &[origin], TOOL);
     let none = Vec::new();
@@ -200,7 +203,7 @@ fn fill(folder: &Path, report: &Report, ring: &Ring, source: &SourceSummary) -> 
     slice.packets = 0;
     (slice.first, slice.last) = (None, None);
     for frame in ring
-        .iter()
+        .of(&hosts)
         .filter(|frame| selection.takes(frame) || is_near(frame, report, attempt))
     {
         let interface = match interfaces.get(&(frame.interface, frame.link)) {

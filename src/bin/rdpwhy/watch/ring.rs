@@ -1,7 +1,7 @@
 //! Frames in, what passed lately out: bounded by time and by bytes.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
 use rdpwhy::capture::{Frame, FrameNo, LinkType, PacketOptions, Span, Timestamp};
 use rdpwhy::packet::fast;
@@ -22,6 +22,8 @@ struct Kept {
     link: LinkType,
     interface: u32,
     wire_len: u32,
+    /// Who sent it to whom, where that stands at a fixed place.
+    ends: Option<(IpAddr, IpAddr)>,
     bytes: Box<[u8]>,
 }
 
@@ -87,6 +89,7 @@ impl Ring {
             link: frame.link,
             interface: frame.interface,
             wire_len: frame.wire_len,
+            ends: ends.map(|(from, to)| (from.ip(), to.ip())),
             bytes: bytes.into(),
         });
         while let Some(oldest) = self.packets.front() {
@@ -126,9 +129,13 @@ impl Ring {
         self.overruns == 0 || self.packets.front().is_some_and(|oldest| oldest.at <= at)
     }
 
-    /// Everything that is remembered, the oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = Frame<'_>> {
-        self.packets.iter().map(Kept::frame)
+    /// What is remembered of these hosts, the oldest first, and what cannot be told at a glance to be of others.
+    pub fn of<'a>(&'a self, hosts: &'a HashSet<IpAddr>) -> impl Iterator<Item = Frame<'a>> {
+        let concerns = move |kept: &&Kept| match &kept.ends {
+            Some((from, to)) => hosts.contains(from) || hosts.contains(to),
+            None => true,
+        };
+        self.packets.iter().filter(concerns).map(Kept::frame)
     }
 }
 
