@@ -267,7 +267,8 @@ fn tls_facts(t: &Transcript, progress: &Progress) -> Option<model::TlsFacts> {
     })
 }
 
-fn metrics(t: &Transcript, progress: &Progress, facts: Vec<(&'static str, String)>) -> Metrics {
+fn metrics(t: &Transcript, progress: &Progress, mut facts: Vec<(&'static str, String)>) -> Metrics {
+    facts.extend(crate::forensics::path::figures(t, progress));
     let tcp = &t.tcp;
     let both = |of: fn(&crate::flow::Half) -> u64| [of(&tcp.half.client), of(&tcp.half.server)];
     let mut phases: Vec<(crate::transcript::Phase, Span)> = progress

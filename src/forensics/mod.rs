@@ -2,6 +2,7 @@
 
 pub mod inspection;
 pub mod loss;
+pub mod path;
 pub mod pmtu;
 pub mod reset;
 pub mod timers;

@@ -400,3 +400,26 @@ fn the_calibration_holds() {
     assert!(found > tally.sum(Origin::is_forged, 3) && found > tally.sum(Origin::is_forged, 4));
     assert!(tally.sum(genuine, 3) > 0, "the play has no traps");
 }
+
+#[test]
+fn a_syn_proxy_and_a_clamped_segment_size_are_noticed() {
+    let mut scene = Scene::session(10);
+    let answer = scene
+        .packets
+        .iter_mut()
+        .find(|packet| packet.flags == SYN | ACK)
+        .expect("a SYN,ACK");
+    answer.ttl = 63;
+    answer.options[2..4].copy_from_slice(&1360_u16.to_be_bytes());
+    let connection = scene.judge();
+    let fact = |name: &str| {
+        connection
+            .metrics
+            .facts
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, value)| value.clone())
+    };
+    assert!(fact("syn_proxy").is_some_and(|words| words.contains("63") && words.contains("125")));
+    assert!(fact("mss_of_server").is_some_and(|words| words.starts_with("1360")));
+}
