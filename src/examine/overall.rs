@@ -30,7 +30,7 @@ pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], nothing: 
         let class = match verdict.cause.slug {
             _ if verdict.healthy() => 2,
             "capture_incomplete" => 0,
-            _ if recovered(attempt, attempts) => 1,
+            _ if recovered(attempt, attempts) || is_probe(attempt, attempts, connections) => 1,
             "aborted_by_client" => 3,
             _ => 4,
         };
@@ -64,7 +64,7 @@ pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], nothing: 
     };
     // Where nothing failed that the user works with, a failed UDP channel is the news.
     let quiet = best.verdict.healthy() || best.verdict.cause.slug == "capture_incomplete";
-    if let Some(side) = side_channel(connections, best.id).filter(|_| quiet) {
+    if let Some(side) = side_channel(connections, attempts, best.id).filter(|_| quiet) {
         return Overall {
             cause: side.verdict.cause,
             healthy: false,
@@ -97,7 +97,7 @@ fn recovered(failed: &Attempt, attempts: &[Attempt]) -> bool {
 
 /// The failed UDP conversation that is told: one of this attempt before others, of equals the first. One that a later conversation
 /// replaced with success is history.
-fn side_channel(connections: &[Connection], attempt: u32) -> Option<&Connection> {
+fn side_channel<'a>(connections: &'a [Connection], attempts: &[Attempt], attempt: u32) -> Option<&'a Connection> {
     let replaced = |failed: &Connection| {
         connections.iter().any(|later| {
             later.transport == Transport::Udp
@@ -110,5 +110,21 @@ fn side_channel(connections: &[Connection], attempt: u32) -> Option<&Connection>
         .iter()
         .filter(|one| one.transport == Transport::Udp && !one.verdict.healthy() && one.verdict.cause.slug != "capture_incomplete")
         .filter(|one| !replaced(one))
+        .filter(|one| {
+            let own = attempts.iter().find(|attempt| attempt.id == one.attempt);
+            !own.is_some_and(|own| is_probe(own, attempts, connections))
+        })
         .max_by_key(|one| (one.attempt == attempt, one.verdict.confidence, std::cmp::Reverse(one.id)))
+}
+
+/// Whether an attempt is a single datagram of somebody who does nothing else here, beside sessions of others that work: scanners
+/// send such datagrams to every host that the Internet can reach.
+fn is_probe(attempt: &Attempt, attempts: &[Attempt], connections: &[Connection]) -> bool {
+    let mut own = connections.iter().filter(|one| one.attempt == attempt.id);
+    let single = own.all(|one| one.transport == Transport::Udp && one.metrics.packets[0] <= 1);
+    let known = attempts
+        .iter()
+        .any(|other| other.id != attempt.id && other.client == attempt.client);
+    let healthy = attempts.iter().any(|other| other.id != attempt.id && other.verdict.healthy());
+    single && !known && healthy
 }

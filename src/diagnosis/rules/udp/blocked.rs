@@ -37,7 +37,8 @@ fn waited(case: &UdpCase<'_>, since: Timestamp) -> Span {
 fn unanswered(case: &UdpCase<'_>, first: &Seen, last: &Seen, count: u64) -> Option<Finding> {
     let enough = match count {
         0 => false,
-        1 => waited(case, first.at) >= LONE,
+        // A lone request of somebody who has no session is a probe, as scanners send them.
+        1 => waited(case, first.at) >= LONE && case.attempt.beside(case.t).is_some(),
         2 => waited(case, first.at) >= WAITED && last.at.since(first.at) >= WAITED,
         _ => last.at.since(first.at) >= WAITED,
     };
