@@ -118,10 +118,39 @@ pub fn read(t: &Transcript) -> Hidden {
         let sizes = by_size(t, Depth::OUTER, security);
         opened(t, content::lines(t, Depth(1)), sizes, first_phase, security.hybrid)
     };
+    if hidden.phase == Some(Phase::Licensing) {
+        surely_licensed(t, &mut hidden);
+    }
     if hidden.phase != Some(Phase::Session) {
         surely_session(t, &mut hidden);
     }
     hidden
+}
+
+/// A licensing error has the size of STATUS_VALID_CLIENT, and the server ends the connection after it. Where nobody says or does
+/// anything of the kind, licensing was done.
+fn surely_licensed(t: &Transcript, hidden: &mut Hidden) {
+    let Some(at) = hidden.lines.iter().position(|line| line.said == Said::LicenseDone(None)) else {
+        return;
+    };
+    let ended = t.tcp.half.server.fin.is_some()
+        || t.tcp.resets.iter().any(|reset| reset.seen.side == Side::Server)
+        || hidden.lines.iter().skip(at).any(|line| {
+            line.side == Side::Server && matches!(line.said, Said::Ultimatum(_) | Said::Alert(_) | Said::SetErrorInfo(_))
+        });
+    let left_at_once = t.tcp.half.client.fin.is_some() || t.tcp.resets.iter().any(|reset| reset.seen.side == Side::Client);
+    if let Some(line) = hidden.lines.get(at)
+        && !ended
+        && !left_at_once
+    {
+        hidden.completed.push(HiddenStep {
+            phase: Phase::Licensing,
+            at: line.at,
+            frame: line.frames.last,
+            inferred: true,
+        });
+        hidden.phase = Some(Phase::Activation);
+    }
 }
 
 /// What the negotiation selected.
