@@ -11,7 +11,7 @@ pub mod said;
 mod story;
 pub mod tunnel;
 
-use crate::capture::{FrameNo, Timestamp};
+use crate::capture::{FrameNo, Span, Timestamp};
 use crate::flow::Side;
 use crate::protocol::mcs::McsResult;
 use crate::protocol::x224::Protocols;
@@ -23,6 +23,9 @@ pub use said::{Line, Said};
 /// A connection of which no landmark was seen has reached the session where each side has sent so many records: MCS to Font Map takes
 /// no known client and server as many.
 const SURELY_SESSION: usize = 30;
+
+/// How soon a client leaves after an error.
+const AT_ONCE: Span = Span::secs(5);
 
 /// A phase behind TLS that was completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,11 +141,15 @@ fn surely_licensed(t: &Transcript, hidden: &mut Hidden) {
         || hidden.lines.iter().skip(at).any(|line| {
             line.side == Side::Server && matches!(line.said, Said::Ultimatum(_) | Said::Alert(_) | Said::SetErrorInfo(_))
         });
-    let left_at_once = t.tcp.half.client.fin.is_some() || t.tcp.resets.iter().any(|reset| reset.seen.side == Side::Client);
-    if let Some(line) = hidden.lines.get(at)
-        && !ended
-        && !left_at_once
-    {
+    let Some(line) = hidden.lines.get(at) else { return };
+    // A client that is told an error leaves at once; one that hears nothing more is patient.
+    let soon = line.at.plus(AT_ONCE);
+    let left_at_once = t.tcp.half.client.fin.is_some_and(|(_, at, _)| at <= soon)
+        || t.tcp
+            .resets
+            .iter()
+            .any(|reset| reset.seen.side == Side::Client && reset.seen.at <= soon);
+    if !ended && !left_at_once {
         hidden.completed.push(HiddenStep {
             phase: Phase::Licensing,
             at: line.at,
