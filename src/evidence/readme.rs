@@ -85,7 +85,7 @@ pub fn text(facts: &Facts<'_>) -> String {
     paragraph(
         &mut text,
         &format!(
-            "The slice holds {} of the source's {} packets: the connections of the attempt with what followed within 30 seconds, the lookups of its names, Kerberos, ICMP about its connections and its UDP side{}. Times, lengths on the wire, interfaces and link types are the source's. Evidence carries a packet comment that begins with \"rdpwhy:\"; every packet carries its frame number in the source as packet identifier (frame.packet_id in Wireshark).",
+            "The slice holds {} of the source's {} packets: the connections of the attempt with what followed within 30 seconds, the lookups of its names, Kerberos, ICMP about its connections, its UDP side, and first packets of other connections between its hosts, by which a host is told from a device that speaks in its name{}. Times, lengths on the wire, interfaces and link types are the source's. Evidence carries a packet comment that begins with \"rdpwhy:\"; every packet carries its frame number in the source as packet identifier (frame.packet_id in Wireshark).",
             facts.numbers.len(),
             facts.copied.summary.packets,
             match facts.context {

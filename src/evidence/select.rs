@@ -1,12 +1,13 @@
 //! Which frames of a capture belong to an attempt: its connections, its lookups, its tickets, the ICMP about it and its UDP side.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::capture::{Frame, FrameNo, Span, Timestamp};
 use crate::flow::FlowKey;
 use crate::flow::key::{TCP, UDP};
-use crate::packet::{Body, Packet, decode, fast};
+use crate::packet::{Body, Packet, TcpFlags, decode, fast};
 use crate::protocol::{Parsed, dns};
 use crate::report::Report;
 use crate::report::model::{Attempt, Connection};
@@ -20,6 +21,8 @@ const TICKETS: Span = Span::secs(30);
 const LOOKUPS: Span = Span::secs(3_600);
 /// The ports of RDP over UDP: to the host, and to a gateway.
 const UDP_SIDES: [u16; 2] = [3389, 3391];
+/// So many packets of other connections show what a host's packets look like: its TTL, its round trip.
+const PORTRAITS: u32 = 64;
 const DNS: u16 = 53;
 const KERBEROS: u16 = 88;
 
@@ -36,6 +39,8 @@ pub struct Selection {
     ports: HashSet<u16>,
     names: HashSet<String>,
     cited: HashSet<FrameNo>,
+    /// How many more handshakes of other connections are taken.
+    portraits: Cell<u32>,
     from: Timestamp,
     until: Timestamp,
 }
@@ -65,6 +70,7 @@ impl Selection {
             ports: HashSet::new(),
             names: HashSet::new(),
             cited: HashSet::new(),
+            portraits: Cell::new(PORTRAITS),
             from: attempt.started,
             until: attempt.ended.plus(AFTERGLOW),
         };
@@ -136,6 +142,10 @@ impl Selection {
                 let start = peek.payload_at as usize;
                 let payload = frame.bytes.get(start..start + peek.payload_seen as usize).unwrap_or_default();
                 self.takes_transport((frame.no, frame.at), from, to, peek.protocol, payload)
+                    || (peek.flags.has(TcpFlags::SYN)
+                        && payload.is_empty()
+                        && !self.is_judged(from.port(), to.port())
+                        && self.is_portrait(peek.src, peek.dst))
             }
             None => decode(frame).is_ok_and(|packet| self.takes_packet(&packet)),
         }
@@ -165,6 +175,8 @@ impl Selection {
                 UDP,
                 datagram.payload,
             ),
+            // Echo replies.
+            Body::Icmp(message) if matches!((message.v6, message.kind), (false, 0) | (true, 129)) => self.is_portrait(src, dst),
             Body::Icmp(message) => message.quoted.as_ref().is_some_and(|quoted| {
                 let key = FlowKey::new(quoted.src, quoted.dst, quoted.protocol);
                 self.in_flow(&key, stamp)
@@ -196,6 +208,25 @@ impl Selection {
             return stamp.1 >= self.from.plus(Span(-LOOKUPS.0)) && stamp.1 <= self.until && self.is_lookup(protocol, payload);
         }
         by(KERBEROS) && self.is_near(stamp.1)
+    }
+
+    /// Whether a connection on these ports would be judged itself.
+    fn is_judged(&self, from: u16, to: u16) -> bool {
+        [from, to]
+            .iter()
+            .any(|port| self.ports.contains(port) || UDP_SIDES.contains(port))
+    }
+
+    /// Whether one more packet that opens a connection between the hosts of the attempt, or answers a ping, is taken: by such
+    /// packets a host is told from a device that speaks in its name.
+    fn is_portrait(&self, src: IpAddr, dst: IpAddr) -> bool {
+        let pair = |client: &IpAddr, server: &IpAddr| self.clients.contains(client) && self.servers.contains(server);
+        let left = self.portraits.get();
+        if left == 0 || !(pair(&src, &dst) || pair(&dst, &src)) {
+            return false;
+        }
+        self.portraits.set(left - 1);
+        true
     }
 
     fn in_flow(&self, key: &FlowKey, (no, at): (FrameNo, Timestamp)) -> bool {

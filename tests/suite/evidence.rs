@@ -1,15 +1,19 @@
 //! Slices and redacted slices of every capture: the same verdict, and nothing that was to be left out.
 
+use std::collections::BTreeSet;
 use std::io::Cursor;
+use std::net::IpAddr;
 use std::path::Path;
 
-use rdpwhy::capture::{self, Event, OpenOptions, SectionSummary, Source};
+use rdpwhy::capture::{self, Event, FrameNo, OpenOptions, SectionSummary, Source};
+use rdpwhy::evidence::html;
+use rdpwhy::evidence::numbers::Numbers;
 use rdpwhy::evidence::raw;
 use rdpwhy::evidence::redact::Redactor;
 use rdpwhy::evidence::select::Selection;
 use rdpwhy::evidence::slice::{self, Notes, Origin};
 use rdpwhy::examine::Examiner;
-use rdpwhy::report::Report;
+use rdpwhy::report::{Report, View, json};
 
 use crate::golden;
 
@@ -125,16 +129,154 @@ fn the_redacted_slice_of_every_capture_gets_the_same_verdict() {
             .collect();
         // Secrets are never part of a redacted slice: what only they tell cannot be told from it.
         let before = essence(&examine(without_secrets(slice), &truth.args));
-        let after = essence(&examine(redacted, &args));
-        if before != after {
+        let again = examine(redacted.clone(), &args);
+        let after = essence(&again);
+        let leaks = leaks(&report, &redacted, &again);
+        if before != after || !leaks.is_empty() {
             failed += 1;
-            println!("{name}: {before:?} became {after:?}");
+            println!("{name}: {before:?} became {after:?}; leaks {leaks:?}");
         }
     }
     assert!(
         looked > 0 && failed == 0,
         "{failed} of {looked} redacted slices are judged otherwise"
     );
+}
+
+/// Names and addresses of `report` that still stand in a redacted slice, or in what triage says about it.
+fn leaks(report: &Report, redacted: &[u8], again: &Report) -> Vec<String> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    let mut addresses: BTreeSet<IpAddr> = BTreeSet::new();
+    let mine = |id: u32| Some(id) == report.overall.attempt;
+    for connection in report.connections.iter().filter(|connection| mine(connection.attempt)) {
+        names.extend(connection.user.clone());
+        names.extend(connection.server_name.clone());
+        addresses.insert(connection.client.ip());
+        addresses.extend(connection.server.map(|server| server.ip()));
+        if let Some(tls) = &connection.tls {
+            names.extend(tls.sni.clone());
+            if let Some(certificate) = &tls.certificate {
+                names.extend(certificate.names.iter().cloned());
+                let parts = certificate.subject.split(", ").chain(certificate.issuer.split(", "));
+                names.extend(parts.filter_map(|part| Some(part.split_once('=')?.1.to_owned())));
+            }
+        }
+    }
+    let mut said = Vec::new();
+    json::render(again, &View::default(), &mut said).unwrap();
+    let holds = |text: &[u8], part: &[u8]| text.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part));
+    let wide = |name: &str| name.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let mut leaks = Vec::new();
+    for name in names
+        .into_iter()
+        .filter(|name| name.len() >= 5 && name.parse::<IpAddr>().is_err())
+    {
+        let seen = [name.as_bytes(), &wide(&name)].iter().any(|part| holds(redacted, part));
+        if seen || holds(&said, name.as_bytes()) {
+            leaks.push(name);
+        }
+    }
+    for address in addresses {
+        let bytes = match address {
+            IpAddr::V4(v4) => v4.octets().to_vec(),
+            IpAddr::V6(v6) => v6.octets().to_vec(),
+        };
+        let text = String::from_utf8_lossy(&said);
+        if holds(redacted, &bytes) || text.contains(&format!("{address}\"")) || text.contains(&format!("{address}:")) {
+            leaks.push(address.to_string());
+        }
+    }
+    leaks
+}
+
+#[test]
+fn a_name_from_the_wire_stays_text_in_the_page() {
+    let path = golden::captures().join("timer-reset-client-180/client.pcapng");
+    let mut report = golden::examine(&path, &[]);
+    let evil = "<script>alert(1)</script>\"'><img src=x>\u{202e}";
+    for connection in &mut report.connections {
+        connection.user = Some(evil.to_owned());
+        connection.server_name = Some(evil.to_owned());
+        for step in &mut connection.timeline {
+            step.text.push_str(evil);
+        }
+    }
+    for attempt in &mut report.attempts {
+        attempt.verdict.summary.push_str(evil);
+        attempt.verdict.evidence[0].text.push_str(evil);
+        attempt.verdict.remedies[0].text.push_str(evil);
+    }
+    let attempt = report.attempts[0].clone();
+    let numbers = Numbers::new((1..=200).map(FrameNo).collect(), true);
+    let mut page = Vec::new();
+    html::render(&report, &attempt, &numbers, &jiff::tz::TimeZone::UTC, evil, &mut page).unwrap();
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains("script") && !page.contains("<script") && !page.contains("<img") && !page.contains('\u{202e}'));
+    assert!(!page.contains("http:") && !page.contains("https:") && !page.contains(" style=") && !page.contains("url("));
+    for drawing in ["<svg", "class=\"mark\"", "Sequence numbers", "href=\"#e1\"", "id=\"e1\""] {
+        assert!(page.contains(drawing), "{drawing}");
+    }
+}
+
+#[test]
+fn a_bundle_is_whole_and_checks_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = golden::captures().join("timer-reset-client-180/client.pcapng");
+    let run = |goal: &str, options: &[&str]| {
+        let goal = folder.path().join(goal);
+        let mut command = assert_cmd::Command::cargo_bin("rdpwhy").unwrap();
+        command
+            .args(["triage", "-q"])
+            .arg(&capture)
+            .arg("--evidence")
+            .arg(&goal)
+            .args(options);
+        (command.assert(), goal)
+    };
+    let (done, plain) = run("plain", &[]);
+    done.code(1);
+    let manifest = std::fs::read_to_string(plain.join("manifest.sha256")).unwrap();
+    assert_eq!(manifest.lines().count(), 6);
+    for line in manifest.lines() {
+        let (hash, name) = line.split_once("  ").unwrap();
+        let path = if name == "client.pcapng" {
+            capture.clone()
+        } else {
+            plain.join(name)
+        };
+        assert_eq!(rdpwhy::evidence::staging::sha256(&path).unwrap(), hash, "{name}");
+    }
+    run("plain", &[]).0.code(2);
+    run("plain", &["--force"]).0.code(1);
+    let map = folder.path().join("map.json");
+    let (done, zip) = run("case.zip", &["--redact", "--map", map.to_str().unwrap()]);
+    done.code(1);
+    let mut zip = zip::ZipArchive::new(std::fs::File::open(zip).unwrap()).unwrap();
+    let names: BTreeSet<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
+    let all = [
+        "README.txt",
+        "manifest.sha256",
+        "report.html",
+        "report.json",
+        "report.md",
+        "slice.pcapng",
+    ];
+    assert_eq!(names, all.map(str::to_owned).into());
+    for name in all {
+        let mut bytes = Vec::new();
+        std::io::copy(&mut zip.by_name(name).unwrap(), &mut bytes).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        for secret in ["labuser", "host.lab", "client.pcapng", "10.1.4.20"] {
+            assert!(!text.contains(secret), "{name} tells {secret}");
+        }
+    }
+    assert!(std::fs::read_to_string(map).unwrap().contains("labuser"));
+    let left: Vec<String> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.contains(".part") || name.contains(".old"))
+        .collect();
+    assert_eq!(left, [] as [&str; 0]);
 }
 
 fn without_secrets(slice: Vec<u8>) -> Vec<u8> {

@@ -18,7 +18,7 @@ use crate::capture::FrameNo;
 use crate::diagnosis::Leans;
 use crate::evidence::numbers::Numbers;
 use crate::report::clock::{date_time, duration};
-use crate::report::model::{Attempt, Connection, QualityNote, Report};
+use crate::report::model::{Attempt, Connection, Report};
 use crate::report::plain::printable;
 use crate::report::words;
 use crate::transcript::Transport;
@@ -31,7 +31,7 @@ const STYLE: &str = include_str!("style.css");
 /// What the page shows. Every text from the wire passes through the template's escaping.
 #[derive(Template)]
 #[template(path = "page.html")]
-struct Page<'a> {
+struct Page {
     style: &'static str,
     style_hash: String,
     tone: &'static str,
@@ -43,19 +43,26 @@ struct Page<'a> {
     confidence: &'static str,
     act: &'static str,
     facts: Vec<(&'static str, String)>,
-    remedies: Vec<(bool, String)>,
+    remedies: Vec<(bool, Prose)>,
     sequence: [String; 2],
     evidence: Vec<Claim>,
     beside: Vec<String>,
-    alternatives: Vec<(&'static str, String)>,
+    alternatives: Vec<(&'static str, Prose)>,
     plots: Vec<Plot>,
-    quality: Vec<&'a QualityNote>,
+    quality: Vec<Quality>,
     shortfalls: Vec<String>,
     checks: Vec<(String, String)>,
     capture: Vec<(&'static str, String)>,
-    notice: &'a str,
+    notice: String,
     both_numbers: bool,
     tool: &'static str,
+}
+
+/// What is wrong with the capture.
+struct Quality {
+    text: String,
+    frame: Option<FrameNo>,
+    better: Option<String>,
 }
 
 /// One row of the table of evidence.
@@ -86,7 +93,7 @@ pub fn render(
     out.write_all(text.as_bytes())
 }
 
-fn page<'a>(report: &'a Report, attempt: &'a Attempt, numbers: &Numbers, zone: &TimeZone, notice: &'a str) -> Page<'a> {
+fn page(report: &Report, attempt: &Attempt, numbers: &Numbers, zone: &TimeZone, notice: &str) -> Page {
     let headline = words::headline(report).filter(|(of, _, _)| of.id == attempt.id);
     let decisive = headline
         .map(|(_, connection, _)| connection)
@@ -130,17 +137,26 @@ fn page<'a>(report: &'a Report, attempt: &'a Attempt, numbers: &Numbers, zone: &
         remedies: verdict
             .remedies
             .iter()
-            .map(|remedy| (remedy.test_only, shown(&words::sentence(&remedy.text))))
+            .map(|remedy| (remedy.test_only, prose(&words::sentence(&remedy.text))))
             .collect(),
         sequence: WIDTHS.map(|width| sequence::draw(report, attempt, &marks, width)),
         beside: attempt.side_findings.iter().map(|note| shown(&note.text)).collect(),
         alternatives: verdict
             .alternatives
             .iter()
-            .map(|one| (one.cause.slug, shown(&one.why)))
+            .map(|one| (one.cause.slug, prose(&one.why)))
             .collect(),
         plots: decisive.map_or_else(Vec::new, |connection| plots::draw(connection, &marks, WIDTHS)),
-        quality: report.quality.iter().filter(|note| note.source == source).collect(),
+        quality: report
+            .quality
+            .iter()
+            .filter(|note| note.source == source)
+            .map(|note| Quality {
+                text: shown(&words::sentence(&note.text)),
+                frame: note.frame,
+                better: note.better.as_deref().map(shown),
+            })
+            .collect(),
         shortfalls: about
             .into_iter()
             .flat_map(|about| about.summary.shortfalls.iter().map(|one| shown(&one.text)))
@@ -169,11 +185,26 @@ fn page<'a>(report: &'a Report, attempt: &'a Attempt, numbers: &Numbers, zone: &
             .filter_map(|(name, value)| Some((name, value?)))
             .collect()
         }),
-        notice,
+        notice: shown(notice),
         both_numbers: evidence.iter().any(|claim| claim.slice != claim.source),
         evidence,
         tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
     }
+}
+
+/// Text in pieces: what stands between backticks is a command.
+type Prose = Vec<(bool, String)>;
+
+fn prose(text: &str) -> Prose {
+    let whole = text.matches('`').count().is_multiple_of(2);
+    let pieces = text.split('`').enumerate();
+    if !whole {
+        return vec![(false, shown(text))];
+    }
+    pieces
+        .filter(|(_, piece)| !piece.is_empty())
+        .map(|(place, piece)| (place % 2 == 1, shown(piece)))
+        .collect()
 }
 
 /// Text from the wire without what would turn directions or hide; the template escapes the rest.

@@ -165,7 +165,7 @@ impl Axis {
             svg.text("tick", "middle", ((from + to) / 2.0, bottom + level), &duration(b.since(*a)));
             edges.push((*b, self.folds.get(number + 1).map(|fold| fold.0)));
         }
-        svg.text("tick", "start", (MARGIN.0, bottom + 28.0), "0");
+        svg.text("tick", "middle", (MARGIN.0 + 5.0, bottom + 16.0), "0");
         for (from, until) in edges {
             self.ticks(svg, bottom, from, until);
         }

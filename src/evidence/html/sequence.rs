@@ -329,6 +329,17 @@ fn packet(flags: TcpFlags, len: u32, again: bool) -> String {
     if again { format!("{data} again") } else { data }
 }
 
+/// Whether nothing came back any more after this packet, on a connection whose packets vanish.
+fn unanswered(connection: &Connection, step: &Step) -> bool {
+    let from_client = match step.speaker {
+        Speaker::Client => true,
+        Speaker::Server => false,
+        _ => return false,
+    };
+    let answer = connection.series.iter().rev().find(|point| point.from_client != from_client);
+    connection.ended_by == EndedBy::Path && answer.is_none_or(|answer| answer.at < step.at)
+}
+
 fn point(connection: &Connection, frame: FrameNo) -> Option<&Point> {
     connection.series.iter().find(|point| point.frame == frame)
 }
@@ -362,7 +373,7 @@ fn of_step(connection: &Connection, step: &Step, marks: &HashMap<FrameNo, usize>
         text: step.text.clone(),
         from,
         to,
-        lost: step.lost,
+        lost: step.lost || unanswered(connection, step),
         inferred: step.inferred,
         mark,
         connection: connection.id,
