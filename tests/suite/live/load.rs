@@ -172,11 +172,17 @@ fn a_week_of_connections() {
 #[test]
 #[ignore = "a measurement, which wants the machine to itself"]
 fn ten_thousand_sessions() {
-    let session: Vec<Vec<u8>> = packets(&shipped("client-redials-healthy/client.pcapng"))
+    let session: Vec<Vec<u8>> = packets(&shipped("session-open-healthy/client.pcapng"))
         .into_iter()
         .map(|(_, bytes)| bytes)
+        .filter(|frame| frame.get(12..14) == Some(&[8, 0]))
         .collect();
-    let opened = session.iter().take(session.len() / 3);
-    let frames = opened.flat_map(|frame| (1..=10_000_u32).map(move |round| moved(frame, round)));
-    run("10,000 sessions", &[], 40_000.0, frames);
+    // One after the other they open, then all of them talk at once.
+    let (opening, talk) = session.split_at(session.len() / 2);
+    let opened = (1..=10_000_u32).flat_map(|number| opening.iter().map(move |frame| moved(frame, number)));
+    let talking = talk
+        .iter()
+        .take(20)
+        .flat_map(|frame| (1..=10_000_u32).map(move |number| moved(frame, number)));
+    run("10,000 sessions", &[], 40_000.0, opened.chain(talking));
 }
