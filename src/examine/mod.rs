@@ -330,7 +330,12 @@ impl Examiner {
             if filter::wanted(row.attempt(), row.connections(), &self.options) {
                 attempt.connections.iter().for_each(|(t, _)| self.times.add(&t.tcp));
             }
-            self.rows.push(row, self.options.limits.verdicts);
+            // Where verdicts are told as they fall, the rows leave at once, and the connections bound them.
+            let most = match self.door {
+                Some(_) => usize::MAX,
+                None => self.options.limits.verdicts,
+            };
+            self.rows.push(row, most);
         }
     }
 
