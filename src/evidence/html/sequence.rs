@@ -111,8 +111,8 @@ pub fn draw(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>,
             band = Some((row.phase, y));
             svg.text(
                 "phase",
-                if narrow { "middle" } else { "start" },
-                if narrow { (width / 2.0, y + 14.0) } else { (12.0, y + 16.0) },
+                "start",
+                if narrow { (18.0, y + 14.0) } else { (12.0, y + 16.0) },
                 words::phase(row.phase),
             );
             y += if narrow { 18.0 } else { 6.0 };
