@@ -47,7 +47,10 @@ pub struct Span(pub i64);
 impl Timestamp {
     /// The distance from `earlier` to `self`; negative where the clock of the capture ran backwards.
     pub fn since(self, earlier: Timestamp) -> Span {
-        Span(self.0.saturating_sub(earlier.0))
+        // A damaged capture may claim any time. What lies further apart than nine years is not measured, and sums of such spans
+        // stay numbers.
+        const FARTHEST: i64 = 1 << 58;
+        Span(self.0.saturating_sub(earlier.0).clamp(-FARTHEST, FARTHEST))
     }
 
     /// This moment shifted by `span`.
