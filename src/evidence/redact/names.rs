@@ -94,6 +94,28 @@ const COMMON: &[&str] = &[
     "burp",
     "portswigger",
 ];
+/// Parts of host names by which a gateway is known, with digits behind them or not, also between hyphens.
+const GATEWAYS: &[&str] = &[
+    "rdg",
+    "rdgw",
+    "rdgateway",
+    "rdsgw",
+    "rdsgateway",
+    "rdweb",
+    "rds",
+    "rdp",
+    "rdpgw",
+    "rdpgateway",
+    "tsg",
+    "tsgw",
+    "tsgateway",
+    "tsweb",
+    "remote",
+    "remotedesktop",
+    "remoteapp",
+    "gateway",
+    "gw",
+];
 /// Top-level domains, kept at the end of a name; two letters stand for a country.
 const TOP: &[&str] = &[
     "com", "net", "org", "edu", "gov", "mil", "int", "local", "lan", "home", "internal", "test", "example", "invalid", "info",
@@ -182,6 +204,7 @@ impl Names {
         let mut pseudonym = String::new();
         for draw in 0..DRAWS {
             pseudonym = self.draw(&plain, draw);
+            pseudonym = with_hints(&pseudonym, &plain);
             if pseudonym != plain && !self.taken.contains(&pseudonym) && !is_common(&pseudonym, true) {
                 break;
             }
@@ -273,7 +296,23 @@ fn is_common(word: &str, last: bool) -> bool {
     let plain = word.to_ascii_lowercase();
     let country = plain.len() == 2 && plain.bytes().all(|byte| byte.is_ascii_lowercase());
     // Labels of services and protocols (RFC 2782) begin with an underscore.
-    plain.starts_with('_') || COMMON.contains(&plain.as_str()) || (last && (country || TOP.contains(&plain.as_str())))
+    plain.starts_with('_')
+        || GATEWAYS.contains(&plain.trim_end_matches(|c: char| c.is_ascii_digit()))
+        || COMMON.contains(&plain.as_str())
+        || (last && (country || TOP.contains(&plain.as_str())))
+}
+
+/// `pseudonym` with the parts of `plain` that only say that a host is a gateway.
+fn with_hints(pseudonym: &str, plain: &str) -> String {
+    if !plain.is_ascii() || !plain.contains('-') {
+        return pseudonym.to_owned();
+    }
+    let hint = |part: &str| GATEWAYS.contains(&part.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let parts = pseudonym.split('-').zip(plain.split('-'));
+    parts
+        .map(|(new, old)| if hint(old) { old } else { new })
+        .collect::<Vec<&str>>()
+        .join("-")
 }
 
 /// `pseudonym` with the capitals of `like`.
@@ -302,16 +341,21 @@ mod tests {
     #[test]
     fn a_name_is_the_same_wherever_it_stands() {
         let mut names = names();
-        let long = names.text("rds01.contoso.com");
+        let gateway = names.text("it-help-gw.contoso.com");
+        assert!(
+            gateway.contains("-gw.") && !gateway.contains("it-") && !gateway.contains("help"),
+            "{gateway}"
+        );
+        let long = names.text("host01.contoso.com");
         let upper = names.text("CONTOSO\\Anna");
-        assert_eq!(long.len(), "rds01.contoso.com".len());
+        assert_eq!(long.len(), "host01.contoso.com".len());
         let domain = long.split('.').nth(1).unwrap();
         assert_eq!(upper.split('\\').next().unwrap(), domain.to_uppercase());
-        assert!(long.ends_with(".com") && !long.contains("contoso") && !long.contains("rds01"));
-        assert_eq!(names.known_text("rds01.contoso.com"), long);
+        assert!(long.ends_with(".com") && !long.contains("contoso") && !long.contains("host01"));
+        assert_eq!(names.known_text("host01.contoso.com"), long);
         assert_eq!(names.known_text("*.contoso.com"), format!("*.{domain}.com"));
         assert_eq!(
-            names.text("TERMSRV/rds01"),
+            names.text("TERMSRV/host01"),
             format!("TERMSRV/{}", long.split('.').next().unwrap())
         );
     }
