@@ -66,3 +66,10 @@ fuzz: setup
 .PHONY: calibrate
 calibrate: setup
 	$(CARGO) bench --profile dev --bench calibrate
+
+# One big capture out of those of this repository (SIZE in bytes), and the tools that are installed beside rdpwhy, in one run.
+SIZE ?= 1e9
+
+.PHONY: peers
+peers: build
+	benches/peers --size $(SIZE)
