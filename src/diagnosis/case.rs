@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+use rustc_hash::FxHashMap;
+
 use crate::attempt::Attempt;
 use crate::attempt::tickets::Tickets;
 use crate::capture::{FrameNo, Span, Timestamp};
@@ -26,7 +28,7 @@ pub struct HostPortrait {
 /// Portraits of hosts.
 #[derive(Clone, Debug, Default)]
 pub struct HostBook {
-    hosts: HashMap<IpAddr, HostPortrait>,
+    hosts: FxHashMap<IpAddr, HostPortrait>,
 }
 
 /// How many hosts are remembered.
@@ -35,10 +37,13 @@ const HOSTS: usize = 8_192;
 impl HostBook {
     /// Adds what a packet says about its sender.
     pub fn learn(&mut self, host: IpAddr, ttl: u8, no: FrameNo) {
-        if self.hosts.len() >= HOSTS && !self.hosts.contains_key(&host) {
-            return;
+        // One look-up for a host that is known, as nearly all are: this runs for every packet that is followed.
+        let room = self.hosts.len() < HOSTS;
+        match self.hosts.get_mut(&host) {
+            Some(portrait) => portrait.ttl.learn(ttl, no),
+            None if room => self.hosts.entry(host).or_default().ttl.learn(ttl, no),
+            None => {}
         }
-        self.hosts.entry(host).or_default().ttl.learn(ttl, no);
     }
 
     /// Whether no other host is remembered.

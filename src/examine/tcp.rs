@@ -133,8 +133,7 @@ impl Examiner {
 
     /// Whether a segment could be of interest at all. Most are not, and leave here.
     fn is_wanted(&mut self, glance: &Glance<'_>) -> bool {
-        let ports = &self.state.ports;
-        if ports.has(glance.to.port()) || ports.has(glance.from.port()) {
+        if self.is_service(glance.to) || self.is_service(glance.from) {
             return true;
         }
         let fresh = glance.flags.has(TcpFlags::SYN);
@@ -164,7 +163,11 @@ impl Examiner {
     }
 
     fn is_service(&self, end: SocketAddr) -> bool {
-        super::RDP_PORTS.contains(&end.port()) || self.options.ports.contains(&end.port()) || self.state.services.contains(&end)
+        // The set of ports holds those of the services, too, and says no to nearly everything.
+        self.state.ports.has(end.port())
+            && (super::RDP_PORTS.contains(&end.port())
+                || self.options.ports.contains(&end.port())
+                || self.state.services.contains(&end))
     }
 
     /// A segment of a flow that has not shown yet what it is.
@@ -387,7 +390,7 @@ impl Examiner {
     }
 
     fn follow(&mut self, slot: Slot, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>, transport: Option<&[u8]>) {
-        let limits = self.options.limits;
+        let limits = &self.options.limits;
         let Some(live) = self.state.flows.touch(slot) else { return };
         let side = if glance.from == live.client {
             Side::Client
@@ -418,9 +421,9 @@ impl Examiner {
                 checksum_ok: checked,
                 ..segment.clone()
             };
-            tcp.push(packet, &segment, side, &limits, recorder)
+            tcp.push(packet, &segment, side, limits, recorder)
         } else {
-            tcp.push(packet, segment, side, &limits, recorder)
+            tcp.push(packet, segment, side, limits, recorder)
         };
         let undecided = live.undecided;
         if let Some(seen) = seen

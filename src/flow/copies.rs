@@ -3,8 +3,9 @@
 
 use std::hash::Hasher;
 
+use rustc_hash::FxHasher;
+
 use crate::capture::{FrameNo, Span, Timestamp};
-use crate::flow::key::KeyHasher;
 use crate::flow::seen::Seen;
 use crate::packet::{Segment, TcpFlags};
 
@@ -48,7 +49,7 @@ struct Print {
 impl CopyWatch {
     /// Whether this packet is a copy of one that just passed; counts it.
     pub(super) fn is_copy(&mut self, segment: &Segment<'_>, seen: &Seen, copies: &mut Copies) -> bool {
-        let mut hasher = KeyHasher::default();
+        let mut hasher = FxHasher::default();
         hasher.write_u64(seen.side as u64 | u64::from(seen.flags.0) << 8 | u64::from(seen.ip_id.unwrap_or(0)) << 32);
         hasher.write_u64(u64::from(seen.seq) << 32 | u64::from(seen.ack));
         hasher.write_u64(u64::from(seen.len) << 32 | u64::from(seen.window));

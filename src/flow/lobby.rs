@@ -141,10 +141,11 @@ impl Lobby {
                 key,
                 stubs: smallvec::smallvec![stub],
             };
-            if let Some(old) = row.replace(fresh) {
+            if let Some(old) = row {
                 self.index.remove(&old.key);
                 self.forgotten += 1;
             }
+            *row = Some(fresh);
             self.index.insert(key, u32::try_from(at).unwrap_or(0));
         }
     }

@@ -2,9 +2,10 @@
 
 use std::hash::Hasher;
 
+use rustc_hash::FxHasher;
+
 use crate::capture::FrameNo;
 use crate::flow::Limits;
-use crate::flow::key::KeyHasher;
 use crate::flow::seen::Seen;
 use crate::flow::side::Side;
 
@@ -75,7 +76,7 @@ impl Stream {
         if payload.len() != seen.len as usize {
             return None;
         }
-        let mut hasher = KeyHasher::default();
+        let mut hasher = FxHasher::default();
         hasher.write(payload);
         let print = Print {
             seq: seen.seq,

@@ -2,10 +2,11 @@
 
 use std::hash::Hasher;
 
+use rustc_hash::FxHasher;
+
 use crate::capture::{Span, Timestamp};
 use crate::flow::Limits;
 use crate::flow::habits::Habits;
-use crate::flow::key::KeyHasher;
 use crate::flow::seen::{PacketLog, Seen};
 use crate::flow::side::{PerSide, Side};
 use crate::flow::tcp::IcmpSeen;
@@ -183,7 +184,7 @@ impl Conversation {
     }
 
     fn is_copy(&mut self, seen: &Seen, payload: &[u8]) -> bool {
-        let mut hasher = KeyHasher::default();
+        let mut hasher = FxHasher::default();
         hasher.write_u64(seen.side as u64 | u64::from(seen.ip_id.unwrap_or(0)) << 8 | u64::from(seen.len) << 32);
         hasher.write(payload.get(..COMPARED).unwrap_or(payload));
         let hash = hasher.finish();
