@@ -283,7 +283,11 @@ fn dropped(case: &Case<'_>) -> Option<Finding> {
         format!("{} never answers: {} SYNs in {} get neither an answer nor a refusal", case.server_label(), tcp.handshake.syns, human(last.at.since(at))),
         case.shows(no, at, format!("the first SYN to TCP {}", case.t.server.port())),
     )
-    .because((last.no != no).then(|| case.packet(&last, format!("the last of {} SYNs; no answer within {}", tcp.handshake.syns, human(case.t.window.last.since(last.at))))))
+    .because((last.no != no).then(|| {
+        let watched = case.t.window.last.since(last.at);
+        let until = if watched < Span::millis(1) { "when the capture ends".to_owned() } else { format!("within {}", human(watched)) };
+        case.packet(&last, format!("the last of {} SYNs; no answer {until}", tcp.handshake.syns))
+    }))
     .or(&HOST_UNREACHABLE, "the host may be switched off or its address unused; `ping` or another port of the host tells a dead host from a filter")
     .or(&ONE_WAY_PATH, "the answers may be lost on the way back; a capture at the host tells")
     .remedy(format!("`Test-NetConnection {} -Port {}` from another network: if that works, a firewall on this way drops the SYN", case.server_host(), case.t.server.port()))
