@@ -87,10 +87,16 @@ pub struct Followed {
     pub phase: Phase,
 }
 
+/// How many connections are followed at one time on a live interface; half-open ones are small and may be as many.
+const LIVE_CONNECTIONS: usize = 16_384;
+
 impl Examiner {
     /// An examiner for a capture that does not end: it is told the time with [`settle`](Self::settle), and gives its verdicts with
     /// [`drain`](Self::drain).
-    pub fn live(options: Options) -> Examiner {
+    pub fn live(mut options: Options) -> Examiner {
+        // A machine that everybody connects through holds more connections at one time than a capture of one failure does.
+        options.limits.connections = options.limits.connections.max(LIVE_CONNECTIONS);
+        options.limits.half_open = options.limits.half_open.max(LIVE_CONNECTIONS);
         Examiner {
             door: Some(Box::default()),
             ..Examiner::new(options)
