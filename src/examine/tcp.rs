@@ -7,7 +7,7 @@ use crate::capture::{Frame, Span, Timestamp};
 use crate::examine::Examiner;
 use crate::examine::gateway::{self, Hello, Reason};
 use crate::examine::names::DNS;
-use crate::flow::key::{TCP, UDP};
+use crate::flow::key::{self, TCP, UDP};
 use crate::flow::{Connection, FlowKey, Opening, Seen, Side, Slot, Stranger, Stub};
 use crate::packet::fast::{self, Peek};
 use crate::packet::{Body, IcmpMessage, Packet, Segment, TcpFlags, checksum};
@@ -137,8 +137,7 @@ impl Examiner {
             return true;
         }
         let fresh = glance.flags.has(TcpFlags::SYN);
-        let key = FlowKey::new(glance.from, glance.to, TCP);
-        let fingerprint = key.fingerprint();
+        let fingerprint = key::fingerprint(glance.from, glance.to, TCP);
         if fresh {
             if !glance.flags.has(TcpFlags::ACK) {
                 self.state.lobby.readmit(fingerprint);

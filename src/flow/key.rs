@@ -35,23 +35,23 @@ impl FlowKey {
 
     /// A 64-bit hash that spreads well enough to be used as a fingerprint.
     pub fn fingerprint(&self) -> u64 {
-        let mut state = mix(
-            SEED,
-            u64::from(self.protocol) << 32 | u64::from(self.low.port()) << 16 | u64::from(self.high.port()),
-        );
-        match (self.low.ip(), self.high.ip()) {
-            // One word for both: what most packets pay.
-            (IpAddr::V4(low), IpAddr::V4(high)) => mix(state, u64::from(low.to_bits()) << 32 | u64::from(high.to_bits())),
-            (low, high) => {
-                for addr in [low, high] {
-                    let bits = match addr {
-                        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-                        IpAddr::V6(v6) => v6.to_bits(),
-                    };
-                    state = mix(mix(state, bits as u64), (bits >> 64) as u64);
-                }
-                state
-            }
+        fingerprint(self.low, self.high, self.protocol)
+    }
+}
+
+/// The fingerprint of the flow between two ends, in either order: what most packets need of their flow, without sorting its ends.
+#[inline]
+pub fn fingerprint(a: SocketAddr, b: SocketAddr, protocol: u8) -> u64 {
+    mix(u64::from(protocol), spread(a).wrapping_add(spread(b)))
+}
+
+#[inline]
+fn spread(end: SocketAddr) -> u64 {
+    match end.ip() {
+        IpAddr::V4(v4) => mix(SEED, u64::from(v4.to_bits()) << 16 | u64::from(end.port())),
+        IpAddr::V6(v6) => {
+            let bits = v6.to_bits();
+            mix(mix(SEED ^ u64::from(end.port()), bits as u64), (bits >> 64) as u64)
         }
     }
 }
@@ -108,6 +108,7 @@ mod tests {
     fn both_directions_have_one_key() {
         let (a, b) = (at("10.0.0.1:50000"), at("10.0.0.2:3389"));
         assert_eq!(FlowKey::new(a, b, TCP), FlowKey::new(b, a, TCP));
+        assert_eq!(FlowKey::new(a, b, TCP).fingerprint(), fingerprint(b, a, TCP));
         assert_ne!(FlowKey::new(a, b, TCP).fingerprint(), FlowKey::new(a, b, UDP).fingerprint());
     }
 

@@ -61,7 +61,9 @@ impl Stranger {
 /// Strangers and the dismissed.
 #[derive(Debug)]
 pub struct Lobby {
+    /// Grows to `room`, and is used in turn from then on: most captures are small.
     strangers: Vec<Option<Stranger>>,
+    room: usize,
     index: HashMap<FlowKey, u32, BuildKeyHasher>,
     next: usize,
     dismissed: Vec<[u32; WAYS]>,
@@ -75,7 +77,8 @@ impl Lobby {
     pub fn new(strangers: usize, dismissed: usize) -> Lobby {
         let sets = (dismissed / WAYS).max(1).next_power_of_two();
         Lobby {
-            strangers: vec![None; strangers.max(1)],
+            strangers: Vec::new(),
+            room: strangers.max(1),
             index: HashMap::default(),
             next: 0,
             dismissed: vec![[0; WAYS]; sets],
@@ -87,7 +90,7 @@ impl Lobby {
     /// Whether this flow is known to be nothing of ours.
     pub fn is_dismissed(&self, fingerprint: u64) -> bool {
         let (set, tag) = self.place(fingerprint);
-        self.dismissed.get(set).is_some_and(|ways| ways.contains(&tag))
+        self.dismissed.get(set).is_some_and(|ways| has(ways, tag))
     }
 
     /// Passes over this flow from now on.
@@ -96,7 +99,7 @@ impl Lobby {
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn as usize % WAYS;
         if let Some(ways) = self.dismissed.get_mut(set)
-            && !ways.contains(&tag)
+            && !has(ways, tag)
         {
             let free = ways.iter().position(|way| *way == 0).unwrap_or(turn);
             if let Some(way) = ways.get_mut(free) {
@@ -135,19 +138,22 @@ impl Lobby {
             return;
         }
         let at = self.next;
-        self.next = (self.next + 1) % self.strangers.len();
-        if let Some(row) = self.strangers.get_mut(at) {
-            let fresh = Stranger {
-                key,
-                stubs: smallvec::smallvec![stub],
-            };
-            if let Some(old) = row {
-                self.index.remove(&old.key);
-                self.forgotten += 1;
+        self.next = (self.next + 1) % self.room;
+        let fresh = Some(Stranger {
+            key,
+            stubs: smallvec::smallvec![stub],
+        });
+        match self.strangers.get_mut(at) {
+            Some(row) => {
+                if let Some(old) = row {
+                    self.index.remove(&old.key);
+                    self.forgotten += 1;
+                }
+                *row = fresh;
             }
-            *row = Some(fresh);
-            self.index.insert(key, u32::try_from(at).unwrap_or(0));
+            None => self.strangers.push(fresh),
         }
+        self.index.insert(key, u32::try_from(at).unwrap_or(0));
     }
 
     /// When this stranger's last SYN passed, if nothing but SYNs is known of it. An answer may be to an earlier one: the time to it is
@@ -179,4 +185,10 @@ impl Lobby {
             .collect();
         wanted.iter().filter_map(|key| self.take(key)).collect()
     }
+}
+
+/// Whether one of the ways holds this tag. Looks at all of them at once: stopping at the first would cost a branch for each.
+#[inline]
+fn has(ways: &[u32; WAYS], tag: u32) -> bool {
+    ways.iter().fold(false, |found, way| found | (*way == tag))
 }
