@@ -568,7 +568,9 @@ fn sniff(payload: &[u8]) -> Sniffed {
         {
             Sniffed::Rdp { server: false }
         }
-        Parsed::Done(x224::Tpdu::ConnectionConfirm(confirm), _) if confirm.answer != x224::Answer::Absent => {
+        Parsed::Done(x224::Tpdu::ConnectionConfirm(confirm), _)
+            if matches!(confirm.answer, x224::Answer::Response { .. } | x224::Answer::Failure { .. }) =>
+        {
             Sniffed::Rdp { server: true }
         }
         _ => Sniffed::Nothing,
