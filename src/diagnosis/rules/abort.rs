@@ -6,7 +6,7 @@ use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CERTIFICATE_UNTRUSTED, CREDSSP
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
 use crate::flow::Side;
 use crate::transcript::hidden::Said;
-use crate::transcript::{Phase, SealedKind};
+use crate::transcript::{Phase, Role, SealedKind};
 
 /// A pause that only a person makes: longer than any answer of a healthy host.
 const PERSON: Span = Span::secs(2);
@@ -60,7 +60,13 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         .connections
         .iter()
         .any(|(other, _)| other.started() > case.t.started());
-    let confidence = if redialled { Confidence::Possible } else { Confidence::Likely };
+    // Through a gateway only half of what was said inside may be seen, and that half only by its sizes.
+    let veiled = case.t.role == Role::Gateway && case.progress.completed(Phase::Gateway) && case.progress.inferred;
+    let confidence = if redialled || veiled {
+        Confidence::Possible
+    } else {
+        Confidence::Likely
+    };
     let verdict = Verdict::new(&ABORTED_BY_CLIENT, confidence, act, summary, case.close_evidence()?)
         .because(goodbye(case))
         .because(unasked(case));
