@@ -31,7 +31,7 @@ build: setup
 
 .PHONY: try
 try: build
-	@./target/release/rdpwhy captures/nla-required/client.pcapng; [ $$? -le 1 ]
+	@./target/release/rdpwhy captures/nla-required-tls-client/client.pcapng; [ $$? -le 1 ]
 	@./target/release/rdpwhy captures --force -o target/captures.txt; [ $$? -le 1 ]
 	@echo; echo "The verdicts on all captures of this repository are in target/captures.txt."
 

@@ -10,12 +10,13 @@ fn readme() -> String {
 #[test]
 fn the_example_is_what_the_program_prints() {
     let output = Command::new(env!("CARGO_BIN_EXE_rdpwhy"))
-        .arg("captures/nla-required/client.pcapng")
+        .arg("captures/nla-required-tls-client/client.pcapng")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_remove("SSLKEYLOGFILE")
         .output()
         .expect("the program");
     let printed = String::from_utf8(output.stdout).expect("text");
+    assert!(printed.contains("nla_required"), "it prints no verdict: {printed}");
     assert!(
         readme().contains(printed.trim_end()),
         "README.md shows something else than:\n{printed}"
