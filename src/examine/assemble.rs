@@ -31,6 +31,13 @@ impl Row {
         &self.attempt
     }
 
+    /// Lets the points of the plots go, which take most of a row's memory.
+    pub(super) fn drop_series(&mut self) {
+        for connection in &mut self.connections {
+            connection.series = Default::default();
+        }
+    }
+
     /// Its connections.
     pub(super) fn connections(&self) -> &[model::Connection] {
         &self.connections

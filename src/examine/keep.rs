@@ -7,6 +7,9 @@ use crate::examine::assemble::Row;
 /// Of failures of one cause at one server so many are kept once half of the room is taken.
 const ALIKE: u32 = 50;
 
+/// Healthy attempts so many keep the points of their plots; nobody looks at those of the thousandth.
+const WITH_SERIES: usize = 100;
+
 /// Judged attempts, and what was only counted.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
@@ -18,7 +21,7 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Keeps a row, or counts it where `most` rows leave no room.
-    pub(super) fn push(&mut self, row: Row, most: usize) {
+    pub(super) fn push(&mut self, mut row: Row, most: usize) {
         let verdict = &row.attempt().verdict;
         let (slug, healthy) = (verdict.cause.slug, verdict.healthy());
         if healthy {
@@ -27,6 +30,9 @@ impl Rows {
                 return;
             }
             self.healthy += 1;
+            if self.healthy > WITH_SERIES {
+                row.drop_series();
+            }
         } else {
             let alike = self.alike.entry((slug, row.attempt().server.clone())).or_insert(0);
             *alike += 1;

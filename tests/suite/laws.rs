@@ -174,6 +174,28 @@ fn strangers_in_between_change_nothing() {
 }
 
 #[test]
+fn frames_in_any_order_are_survived() {
+    for (place, (name, path, truth)) in golden::truths().iter().enumerate() {
+        let mut frames = frames_of(path);
+        // A shuffle that is the same in every run, another for every capture.
+        let mut state = place as u64 + 1;
+        for at in (1..frames.len()).rev() {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            frames.swap(at, (state >> 33) as usize % (at + 1));
+        }
+        let report = judge(&frames, &truth.args);
+        for connection in &report.connections {
+            for evidence in &connection.verdict.evidence {
+                let known = evidence.frame.0 >= 1 && evidence.frame.0 <= frames.len() as u64;
+                assert!(known, "{name}: frame {} is cited of {}", evidence.frame, frames.len());
+            }
+        }
+    }
+}
+
+#[test]
 fn a_capture_without_rdp_stays_without() {
     let report = Examiner::new(Options::default()).finish();
     assert_eq!(report.overall.cause.slug, "no_rdp");
