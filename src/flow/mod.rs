@@ -66,7 +66,7 @@ impl Default for Limits {
             message_bytes: 128 * 1024,
             moments_head: 256,
             moments_tail: 64,
-            verdicts: 4_000,
+            verdicts: 2_000,
             lookups: 4_096,
         }
     }
