@@ -12,6 +12,29 @@ use crate::flow::Opening;
 use crate::protocol::x224::Answer;
 use crate::transcript::{Phase, Progress, Role, Transcript, UdpProgress, UdpTranscript};
 
+/// First labels of names under which RD Gateways are published; digits behind them and parts after a hyphen do not matter.
+pub const GATEWAY_LABELS: &[&str] = &[
+    "rdg",
+    "rdgw",
+    "rdgateway",
+    "rdsgw",
+    "rdsgateway",
+    "rdweb",
+    "rds",
+    "rdp",
+    "rdpgw",
+    "rdpgateway",
+    "tsg",
+    "tsgw",
+    "tsgateway",
+    "tsweb",
+    "remote",
+    "remotedesktop",
+    "remoteapp",
+    "gateway",
+    "gw",
+];
+
 /// A retry by the client itself follows the end of the connection before it within this time. mstsc needs 3 ms to 1.1 s for its
 /// fallbacks, and Windows 0.5 s to repeat a refused SYN; a person needs longer.
 const RETRY: Span = Span::secs(5);

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use crate::attempt::GATEWAY_LABELS;
 use crate::examine::Examiner;
 use crate::flow::Side;
 use crate::protocol::Parsed;
@@ -15,29 +16,6 @@ use crate::transcript::{Depth, GatewaySays, Transcript, What};
 
 /// How many gateways are remembered.
 pub(super) const GATEWAYS: usize = 4_096;
-
-/// First labels of names under which RD Gateways are published; digits behind them and parts after a hyphen do not matter.
-const LABELS: &[&str] = &[
-    "rdg",
-    "rdgw",
-    "rdgateway",
-    "rdsgw",
-    "rdsgateway",
-    "rdweb",
-    "rds",
-    "rdp",
-    "rdpgw",
-    "rdpgateway",
-    "tsg",
-    "tsgw",
-    "tsgateway",
-    "tsweb",
-    "remote",
-    "remotedesktop",
-    "remoteapp",
-    "gateway",
-    "gw",
-];
 
 /// Big services whose names look alike and carry other things.
 const OTHERS: &[&str] = &["google.com", "googleapis.com", "icloud.com", "apple.com", "amazonaws.com"];
@@ -110,7 +88,7 @@ fn looks_like_gateway(name: &str) -> bool {
     };
     first
         .split('-')
-        .any(|part| LABELS.contains(&part.trim_end_matches(|c: char| c.is_ascii_digit())))
+        .any(|part| GATEWAY_LABELS.contains(&part.trim_end_matches(|c: char| c.is_ascii_digit())))
 }
 
 impl Examiner {

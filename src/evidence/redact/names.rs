@@ -1,5 +1,6 @@
 //! Pseudonyms for names: word by word, of the same length in every encoding, the same ones wherever the word stands.
 
+use crate::attempt::GATEWAY_LABELS;
 use std::collections::{BTreeMap, HashSet};
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -93,28 +94,6 @@ const COMMON: &[&str] = &[
     "fiddler",
     "burp",
     "portswigger",
-];
-/// Parts of host names by which a gateway is known, with digits behind them or not, also between hyphens.
-const GATEWAYS: &[&str] = &[
-    "rdg",
-    "rdgw",
-    "rdgateway",
-    "rdsgw",
-    "rdsgateway",
-    "rdweb",
-    "rds",
-    "rdp",
-    "rdpgw",
-    "rdpgateway",
-    "tsg",
-    "tsgw",
-    "tsgateway",
-    "tsweb",
-    "remote",
-    "remotedesktop",
-    "remoteapp",
-    "gateway",
-    "gw",
 ];
 /// Top-level domains, kept at the end of a name; two letters stand for a country.
 const TOP: &[&str] = &[
@@ -297,7 +276,7 @@ fn is_common(word: &str, last: bool) -> bool {
     let country = plain.len() == 2 && plain.bytes().all(|byte| byte.is_ascii_lowercase());
     // Labels of services and protocols (RFC 2782) begin with an underscore.
     plain.starts_with('_')
-        || GATEWAYS.contains(&plain.trim_end_matches(|c: char| c.is_ascii_digit()))
+        || GATEWAY_LABELS.contains(&plain.trim_end_matches(|c: char| c.is_ascii_digit()))
         || COMMON.contains(&plain.as_str())
         || (last && (country || TOP.contains(&plain.as_str())))
 }
@@ -307,7 +286,7 @@ fn with_hints(pseudonym: &str, plain: &str) -> String {
     if !plain.is_ascii() || !plain.contains('-') {
         return pseudonym.to_owned();
     }
-    let hint = |part: &str| GATEWAYS.contains(&part.trim_end_matches(|c: char| c.is_ascii_digit()));
+    let hint = |part: &str| GATEWAY_LABELS.contains(&part.trim_end_matches(|c: char| c.is_ascii_digit()));
     let parts = pseudonym.split('-').zip(plain.split('-'));
     parts
         .map(|(new, old)| if hint(old) { old } else { new })
