@@ -13,10 +13,10 @@ import struct
 import time
 
 import credssp
-from network import inside
+from network import family, inside
 from peers import SSL, connection_confirm, connection_request, receive
 from responder import Responder, abort, read_tpkt
-from software import USER, xrdp
+from software import PASSWORD, USER, xrdp
 from tlspeer import server_context
 
 HYBRID, HYBRID_EX = 2, 8
@@ -77,18 +77,20 @@ class Front(Responder):
     `session` is xrdp's (see `software.xrdp`). `later` is a pair (seconds, list): sent to the client
     that long after the session began to flow. Options of the logon (`version`, `error`) go to `credssp.accept`; `authorization` is the early
     user authorization result, sent where HYBRID_EX is selected. With `rekey` a TLS 1.3 KeyUpdate goes
-    out once session data flow. With `preconnection` a preconnection PDU comes before X.224. `ciphers`
-    and `options` are OpenSSL's.
+    out once session data flow. With `preconnection` a preconnection PDU comes before X.224. With `direct`
+    X.224 follows TLS and CredSSP, if the client speaks it at all ([MS-RDPBCGR] 5.4.2.2). `ciphers` and
+    `options` are OpenSSL's; a `context` takes the place of OpenSSL's.
     """
 
     def __init__(self, lab, certificate, change=None, later=None, selected=SSL, tls=None, authorization=0,
                  node="server", session=None, ciphers=None, options=0, rekey=False, port=3389,
-                 preconnection=False, **logon):
+                 preconnection=False, direct=False, context=None, **logon):
         self.lab, self.node, self.certificate, self.logon = lab, node, certificate, logon
         self.change, self.later, self.selected, self.authorization = change, later, selected, authorization
-        self.context = server_context(certificate, tls, ciphers)
-        self.context.options |= options
-        self.rekey, self.preconnection = rekey, preconnection
+        self.context = context or server_context(certificate, tls, ciphers)
+        if options:
+            self.context.options |= options
+        self.rekey, self.preconnection, self.direct = rekey, preconnection, direct
         xrdp(lab, certificate, port=3390, node=node, session=session)
         super().__init__(lab, self.serve_client, port, node)
 
@@ -96,8 +98,9 @@ class Front(Responder):
         if self.preconnection:  # [MS-RDPEPS] 2.2.1: its size comes first and counts itself
             size = receive(connection, 4)
             receive(connection, struct.unpack("<I", size)[0] - 4)
-        read_tpkt(connection)
-        connection.sendall(connection_confirm(self.selected))
+        if not self.direct:
+            read_tpkt(connection)
+            connection.sendall(connection_confirm(self.selected))
         client = self.context.wrap_socket(connection, server_side=True, suppress_ragged_eofs=False)
         with client:
             if self.selected != SSL:
@@ -113,7 +116,12 @@ class Front(Responder):
                     client.settimeout(3)
                     client.recv(4096)
                     return
+            first = read_tpkt(client) if self.direct else b""
+            if first[5:6] == b"\xe0":
+                client.sendall(connection_confirm(self.selected))
+                first = b""
             with self.backend() as server:
+                server.sendall(first)
                 self.relay(client, server)
 
     def backend(self):
@@ -175,6 +183,60 @@ class Front(Responder):
             else:
                 target.sendall(item)
         return True
+
+
+class StandIn(Responder):
+    """A client of ours that begins the connection in its own way and then relays what an xfreerdp says, which it takes
+    on a port of its own node.
+
+    With `key`, the server's public key, it goes the direct way of a virtual machine's console, as Hyper-V's
+    client does: preconnection PDU, TLS, CredSSP, X.224 inside. Without, X.224 and TLS alone. `context` is
+    that of its TLS.
+    """
+
+    def __init__(self, lab, address, certificate, key=None, port=3389, way_in=3400, password=PASSWORD, context=None):
+        self.lab, self.address, self.key, self.port, self.password = lab, address, key, port, password
+        self.context, self.outer = server_context(certificate), context
+        if not context:
+            self.outer = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            self.outer.check_hostname, self.outer.verify_mode = False, ssl.CERT_NONE
+            self.outer.keylog_filename = lab.keylog
+        super().__init__(lab, self.serve_client, way_in, "client")
+
+    def serve_client(self, connection):
+        read_tpkt(connection)
+        connection.sendall(connection_confirm(SSL))
+        with self.context.wrap_socket(connection, server_side=True) as desk:
+            plain = self.lab.client.socket(family(self.address))
+            plain.connect((self.address, self.port))
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.key:
+                machine = "C824F53E-95D2-46C6-9A18-23A5BB403532".encode("utf-16le") + bytes(2)
+                plain.sendall(struct.pack("<IIIIH", 18 + len(machine), 0, 2, 0, len(machine) // 2) + machine)
+            else:
+                plain.sendall(connection_request(SSL, USER))
+                read_tpkt(plain)
+            with self.outer.wrap_socket(plain) as host:
+                if not self.key or self.log_on(host):
+                    self.relay(desk, host)
+
+    def log_on(self, host):
+        """CredSSP, then X.224; whether the host lets the user in."""
+        if 4 in credssp.log_on(host, self.key, password=self.password):
+            abort(host)  # as Windows does
+            return False
+        host.sendall(connection_request(SSL | HYBRID | HYBRID_EX, USER))
+        read_tpkt(host)
+        return True
+
+    @staticmethod
+    def relay(desk, host):
+        while True:
+            for source in [s for s in (desk, host) if s.pending()] or select.select([desk, host], [], [], 10)[0]:
+                data = source.recv(16000)
+                if not data:
+                    return
+                (host if source is desk else desk).sendall(data)
 
 
 def request_key_update(secure):

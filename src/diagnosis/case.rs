@@ -10,11 +10,11 @@ use crate::attempt::tickets::Tickets;
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Confidence, EndedBy, Evidence, Leans, Mechanism, Verdict};
-use crate::flow::{Reset, Seen, Side, Values};
+use crate::flow::{Marks, Reset, Seen, Side, Values};
 use crate::forensics::reset::trigger::RoundTrip;
 use crate::forensics::{self, Attribution, Elsewhere, Maker};
 use crate::transcript::hidden::Line;
-use crate::transcript::{Moment, Phase, Progress, Transcript};
+use crate::transcript::{GatewaySays, Moment, Phase, Progress, Role, Transcript, What};
 
 /// What a host's packets look like over all that was captured of it, in a few fields.
 #[derive(Clone, Debug, Default)]
@@ -332,7 +332,43 @@ impl Case<'_> {
         })
     }
 
-    /// The server as a person would name it: the name if one is known, and the address.
+    /// The host behind a gateway that the connection got through to: what the client asked for, where its request was read.
+    fn behind_gateway(&self) -> Option<Option<&(String, u16)>> {
+        let through = self.t.role == Role::Gateway && self.progress.completed(Phase::Gateway);
+        // Where the tunnel has two connections the other one holds the request.
+        let others = self.attempt.connections.iter().map(|(t, _)| t);
+        let halves = std::iter::once(self.t).chain(others.filter(|other| other.id != self.t.id && other.server == self.t.server));
+        through.then(|| {
+            halves.flat_map(|t| t.moments.iter()).find_map(|moment| match &moment.what {
+                What::Gateway(says) => match &**says {
+                    GatewaySays::Packet { target, .. } => target.as_ref(),
+                    _ => None,
+                },
+                _ => None,
+            })
+        })
+    }
+
+    /// The Remote Desktop host as a person would name it: the other end of the connection, or the host behind it where that is a gateway
+    /// which has let the connection through.
+    pub fn host_label(&self) -> String {
+        match self.behind_gateway() {
+            Some(Some((host, port))) => format!("{host}:{port} behind the gateway {}", self.server_label()),
+            Some(None) => format!("the host behind the gateway {}", self.server_label()),
+            None => self.server_label(),
+        }
+    }
+
+    /// The Remote Desktop host's name if one is known, else its address: what goes into commands.
+    pub fn host_name(&self) -> String {
+        match self.behind_gateway() {
+            Some(Some((host, _))) => host.clone(),
+            Some(None) => "the host behind the gateway".to_owned(),
+            None => self.server_host(),
+        }
+    }
+
+    /// The other end of the connection, host or gateway, as a person would name it: the name if one is known, and the address.
     pub fn server_label(&self) -> String {
         let name = self
             .t
@@ -353,6 +389,25 @@ impl Case<'_> {
             .map(str::to_owned)
             .or_else(|| self.context.names.get(&self.t.server.ip()).cloned())
             .unwrap_or_else(|| self.t.server.ip().to_string())
+    }
+
+    /// Whether something that was said after `from` and up to `to` was not captured: one direction alone, a message with a hole, or
+    /// bytes that their receiver acknowledged and that never came by.
+    pub fn has_hole(&self, from: Timestamp, to: Timestamp) -> bool {
+        let during = |at: Timestamp| at > from && at <= to;
+        let log = &self.t.tcp.log;
+        let came_later = |acked: &Seen| {
+            log.iter()
+                .any(|seen| seen.no > acked.no && seen.side != acked.side && seen.len > 0 && seen.end() == acked.ack)
+        };
+        self.t.only_side().is_some()
+            || self
+                .t
+                .outer()
+                .any(|moment| matches!(moment.what, What::Gap(_)) && during(moment.at))
+            || log
+                .iter()
+                .any(|seen| seen.marks.has(Marks::ACKS_UNSEEN) && during(seen.at) && !came_later(seen))
     }
 
     /// The phase that the connection did not complete.

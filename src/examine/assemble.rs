@@ -229,7 +229,7 @@ fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &C
         started: t.started(),
         duration: t.ended().since(t.started()),
         frames: t.frames(),
-        phase: progress.phase,
+        phase: progress.stated(t.role),
         phase_inferred: progress.inferred,
         ended_by: finding.ended_by,
         mechanism: finding.mechanism,

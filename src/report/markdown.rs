@@ -184,7 +184,11 @@ fn alternatives(verdict: &Verdict) -> Block {
 
 fn timeline(view: &View, connection: &Connection) -> Block {
     let phases = connection.metrics.phases.iter().map(|(phase, spent)| {
-        let open = if *phase == connection.phase { ", not completed" } else { "" };
+        let open = if *phase == connection.reached() {
+            ", not completed"
+        } else {
+            ""
+        };
         format!("| | | | _{}: {}{open}_ |\n", words::phase(*phase), duration(*spent))
     });
     let steps = connection.timeline.iter().map(|step| {

@@ -90,6 +90,13 @@ pub struct Connection {
     pub series: Vec<Point>,
 }
 
+impl Connection {
+    /// The first phase that the Remote Desktop connection did not complete, told apart behind a gateway, too, where `phase` says `session`.
+    pub fn reached(&self) -> Phase {
+        self.metrics.phases.last().map_or(self.phase, |(phase, _)| *phase)
+    }
+}
+
 /// One packet of a connection as a plot shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Point {

@@ -4,6 +4,7 @@ use crate::capture::{FrameNo, Timestamp};
 use crate::codes;
 use crate::flow::{Marks, Side};
 use crate::packet::TcpFlags;
+use crate::protocol::preamble::Preamble;
 use crate::protocol::tls::decrypt::WhyNot;
 use crate::protocol::tls::suite::CipherSuite;
 use crate::protocol::x224::Answer;
@@ -181,7 +182,10 @@ pub(super) fn words(what: &What, side: Side) -> Option<String> {
             Answer::Failure { code } => format!("X.224 negotiation failure: {code}"),
             Answer::Unknown { kind } => format!("X.224 Connection Confirm with an unknown structure 0x{kind:02x}"),
         },
-        What::Preamble(_) => "a header of a load balancer or a preconnection blob".to_owned(),
+        What::Preamble(Preamble::Proxy { .. }) => "a PROXY header: a load balancer says for whom it speaks".to_owned(),
+        What::Preamble(Preamble::Preconnection { .. }) => {
+            "a preconnection blob: the client names the virtual machine or session that it wants".to_owned()
+        }
         What::X224Disconnect(reason) => format!("X.224 Disconnect Request, reason {reason}"),
         What::X224Error(cause) => format!("X.224 Error, cause {cause}"),
         What::ClientHello(hello) => match &hello.server_name {

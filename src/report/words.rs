@@ -59,7 +59,7 @@ pub(crate) fn phase(phase: Phase) -> &'static str {
 
 /// Who ended the connection, how, and where in its course.
 pub(crate) fn ending(connection: &Connection) -> String {
-    let who = match (connection.ended_by, connection.phase) {
+    let who = match (connection.ended_by, connection.reached()) {
         (EndedBy::Open, Phase::Session) => return "not ended: still alive when the capture ends".to_owned(),
         (EndedBy::Open, _) => {
             return format!("not ended: the capture ends first, in phase {}", place(connection));
@@ -90,11 +90,12 @@ pub(crate) fn ending(connection: &Connection) -> String {
 
 fn place(connection: &Connection) -> String {
     let slug = connection.phase.slug();
-    if connection.phase_inferred {
-        format!("{slug} (inferred)")
-    } else {
-        slug.to_owned()
-    }
+    let inner = match connection.reached() {
+        reached if reached == connection.phase => String::new(),
+        reached => format!(" (of the host behind the gateway: {reached})"),
+    };
+    let inferred = if connection.phase_inferred { " (inferred)" } else { "" };
+    format!("{slug}{inner}{inferred}")
 }
 
 /// Its frames, first to last.

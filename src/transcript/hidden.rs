@@ -19,6 +19,7 @@ use crate::transcript::moment::{Depth, Frames, SealedKind, What};
 use crate::transcript::phase::{Phase, Role};
 use crate::transcript::tcp::Transcript;
 pub use said::{Line, Said};
+pub use story::phase_of;
 
 /// A connection of which no landmark was seen has reached the session where each side has sent so many records: MCS to Font Map takes
 /// no known client and server as many.
@@ -170,7 +171,9 @@ struct Security {
 
 impl Security {
     fn of(t: &Transcript) -> Security {
-        let selected = t.selected().map_or(0, |selected| selected.0);
+        // Without a negotiation ahead of TLS both sides have settled on CredSSP beforehand.
+        let agreed = if t.is_direct() { Protocols::PROTOCOL_HYBRID.0 } else { 0 };
+        let selected = t.selected().map_or(agreed, |selected| selected.0);
         let has = |protocol: Protocols| selected & protocol.0 != 0;
         let early_result = has(Protocols::PROTOCOL_HYBRID_EX);
         Security {
@@ -273,7 +276,7 @@ fn surely_session(t: &Transcript, hidden: &mut Hidden) {
     for phase in [Phase::CredSsp, Phase::Mcs, Phase::Licensing, Phase::Activation] {
         let begun = phase >= hidden.first_phase || hidden.first_phase == Phase::Gateway;
         let ahead = done.is_none_or(|done| phase > done || done == Phase::Gateway);
-        if begun && ahead && (t.confirm().is_some() || t.role == Role::Gateway) {
+        if begun && ahead && (t.confirm().is_some() || t.is_direct() || t.role == Role::Gateway) {
             hidden.completed.push(HiddenStep {
                 phase,
                 at: last.at,
@@ -299,7 +302,7 @@ fn surely_session(t: &Transcript, hidden: &mut Hidden) {
 
 /// Whether the connection has no TLS: Standard RDP Security was selected, or MCS was spoken in clear.
 pub fn in_clear(t: &Transcript) -> bool {
-    t.selected().is_some_and(|protocols| protocols.0 == 0)
+    (t.selected().is_some_and(|protocols| protocols.0 == 0) && !t.is_direct())
         || t.outer().any(|moment| match &moment.what {
             What::ConnectInitial(_) | What::AttachUser | What::ChannelData { .. } | What::FastPath(_) | What::Pdu(_) => true,
             What::ConnectResponse { result, .. } => *result == McsResult::RT_SUCCESSFUL,

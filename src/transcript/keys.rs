@@ -5,30 +5,35 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crate::protocol::tls::decrypt::{Decryptor, WhyNoKeys};
 use crate::protocol::tls::hello::{ClientHello, ServerHello};
 use crate::protocol::tls::keylog::KeyLog;
+use crate::transcript::halves::Halves;
 
-/// Secrets that may grow while connections are read: a pcapng hands its own out between its packets.
+/// Secrets that may grow while connections are read: a pcapng hands its own out between its packets. With them goes what only opened
+/// connections have in common, the tunnels that they carry in halves.
 #[derive(Clone, Debug, Default)]
-pub struct Keys(Arc<RwLock<KeyLog>>);
+pub struct Keys {
+    log: Arc<RwLock<KeyLog>>,
+    pub(super) halves: Halves,
+}
 
 impl Keys {
     /// Adds the text of a key log.
     pub fn add(&self, text: &[u8]) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).add(text);
+        self.log.write().unwrap_or_else(PoisonError::into_inner).add(text);
     }
 
     /// Whether there is nothing usable.
     pub fn is_empty(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.log.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// For how many connections there are secrets.
     pub fn connections(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).connections()
+        self.log.read().unwrap_or_else(PoisonError::into_inner).connections()
     }
 
     /// Whether there is something for the connection of this client random.
     pub fn knows(&self, client_random: &[u8; 32]) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).knows(client_random)
+        self.log.read().unwrap_or_else(PoisonError::into_inner).knows(client_random)
     }
 
     /// Prepares the keys of a connection.
@@ -36,6 +41,19 @@ impl Keys {
     /// # Errors
     /// As [`Decryptor::new`].
     pub(super) fn decryptor(&self, client: &ClientHello, server: &ServerHello) -> Result<Decryptor, WhyNoKeys> {
-        Decryptor::new(client, server, &self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Decryptor::new(client, server, &self.log.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Prepares the keys of another handshake inside a connection.
+    ///
+    /// # Errors
+    /// As [`Decryptor::new`].
+    pub(super) fn renegotiate(
+        &self,
+        decryptor: &mut Decryptor,
+        client: &ClientHello,
+        server: &ServerHello,
+    ) -> Result<(), WhyNoKeys> {
+        decryptor.renegotiate(client, server, &self.log.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -1,6 +1,7 @@
 //! Flow events and messages in, a transcript out: what was said, by whom, in which frames, and how far it came.
 
 mod domain;
+mod halves;
 pub mod hidden;
 mod inbox;
 pub mod keys;

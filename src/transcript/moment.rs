@@ -283,6 +283,14 @@ impl Moments {
         self.tail.push_back(moment);
     }
 
+    /// Takes what `other` remembers, in order, and leaves it empty.
+    pub fn take_all(&mut self, other: &mut Moments) {
+        self.forgotten += std::mem::take(&mut other.forgotten);
+        let head = std::mem::take(&mut other.head);
+        let tail = std::mem::take(&mut other.tail);
+        head.into_iter().chain(tail).for_each(|moment| self.push(moment));
+    }
+
     /// What is remembered, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Moment> + Clone {
         self.head.iter().chain(self.tail.iter())

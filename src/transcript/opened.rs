@@ -4,6 +4,7 @@
 use crate::flow::{Limits, PerSide, Side};
 use crate::protocol::Sender;
 use crate::protocol::tls::decrypt::{Decryptor, WhyNot};
+use crate::protocol::tls::hello::{ClientHello, ServerHello};
 use crate::protocol::tls::record::{ContentType, RecordHeader};
 use crate::transcript::inbox::Stamp;
 use crate::transcript::keys::Keys;
@@ -69,6 +70,12 @@ impl Opened {
         self.depth
     }
 
+    /// Another handshake inside the connection has come to its ServerHello.
+    pub(super) fn renegotiate(&mut self, client: &ClientHello, server: &ServerHello) {
+        // Without its keys the records after it do not open, which is said then.
+        let _known = self.keys.renegotiate(&mut self.decryptor, client, server);
+    }
+
     /// A record in clear between the hellos and the keys: the keys follow from its place.
     pub(super) fn pass(&mut self, side: Side, header: RecordHeader, fragment: &[u8]) {
         // Records in clear never fail.
@@ -117,6 +124,13 @@ impl Opened {
             Inside::Rdp(stream) => stream.bytes(side, bytes, first, last, moments),
             Inside::Tunnel(tunnel) => tunnel.bytes(side, bytes, first, last, moments),
             Inside::Nothing => {}
+        }
+    }
+
+    /// Hands over what was said in other connections on behalf of this one.
+    pub(super) fn finish(&mut self, moments: &mut Moments) {
+        if let Inside::Tunnel(tunnel) = &mut self.inside {
+            tunnel.finish(moments);
         }
     }
 

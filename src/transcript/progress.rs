@@ -43,6 +43,15 @@ impl Progress {
         self.done.iter().any(|milestone| milestone.phase == phase)
     }
 
+    /// The phase as reports state it: on the way through a gateway `session` follows `gateway`, and how far the host behind it let the
+    /// client come is told by the phases that were completed.
+    pub fn stated(&self, role: Role) -> Phase {
+        match self.phase {
+            Phase::CredSsp | Phase::Mcs | Phase::Licensing | Phase::Activation if role == Role::Gateway => Phase::Session,
+            phase => phase,
+        }
+    }
+
     /// Reads a transcript for how far it came.
     pub fn of(t: &Transcript) -> Progress {
         let mut walk = Walk {
@@ -103,6 +112,16 @@ impl Walk {
             return self
                 .tls(t, Phase::Gateway)
                 .unwrap_or_else(|| self.behind(hidden, Phase::Gateway));
+        }
+        if t.is_direct() {
+            let ended = self.tls(t, hidden.first_phase);
+            return ended.unwrap_or_else(|| match (t.confirm(), t.selected()) {
+                (Some(_), None) => {
+                    self.behind(hidden, Phase::X224);
+                    (Phase::X224, false)
+                }
+                _ => self.behind(hidden, hidden.first_phase),
+            });
         }
         if let Some((moment, _)) = t.confirm() {
             if t.selected().is_none() {

@@ -52,7 +52,8 @@ impl Recorder {
     }
 
     /// What was said, at the end.
-    pub fn into_moments(self) -> Moments {
+    pub fn into_moments(mut self) -> Moments {
+        self.layer.finish(&mut self.moments);
         self.moments
     }
 }
@@ -122,6 +123,26 @@ impl Layer {
             limits: *limits,
             hello: None,
             opened: None,
+        }
+    }
+
+    /// Hands over what was said in other connections on behalf of this one.
+    pub(super) fn finish(&mut self, moments: &mut Moments) {
+        if let Some(opened) = &mut self.opened {
+            opened.finish(moments);
+        }
+    }
+
+    /// Some of this side's bytes are missing, nobody knows how many.
+    pub(super) fn lose(&mut self, side: Side) {
+        self.inbox[side].clear();
+        self.passing[side] = None;
+        self.lost[side] = true;
+        if let Some(tls) = &mut self.tls {
+            tls.gap(side);
+        }
+        if let Some(opened) = &mut self.opened {
+            opened.gap(side, u32::MAX);
         }
     }
 
@@ -417,7 +438,16 @@ impl Layer {
                 let tls = self.tls.get_or_insert_default();
                 let said = tls.opened_handshake(side, &bytes, first);
                 for (began, what) in said {
-                    self.say(side, began, last, what, moments);
+                    match what {
+                        // Another handshake, whose keys come into use with its ChangeCipherSpec.
+                        What::ClientHello(hello) => self.hello = Some(hello),
+                        What::ServerHello(answer) => {
+                            if let Some(hello) = self.hello.take() {
+                                opened.renegotiate(&hello, &answer);
+                            }
+                        }
+                        what => self.say(side, began, last, what, moments),
+                    }
                 }
             }
             Opening::Alert(bytes) => {

@@ -111,7 +111,16 @@ impl RdpStream {
                 say(What::X224Disconnect(request.reason));
                 used
             }
-            Parsed::Done(_, used) => used,
+            // In the direct approach the negotiation follows the logon.
+            Parsed::Done(Tpdu::ConnectionRequest(request), used) => {
+                say(What::Request(Box::new(request)));
+                used
+            }
+            Parsed::Done(Tpdu::ConnectionConfirm(confirm), used) => {
+                say(What::Confirm(Box::new(confirm)));
+                used
+            }
+            Parsed::Done(Tpdu::Error(_), used) => used,
             Parsed::More => 0,
             Parsed::Malformed(flaw) => {
                 say(What::Malformed("X.224", flaw));

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::flow::{Connection, FlowKey, Seen, Side};
 use crate::packet::TcpFlags;
+use crate::protocol::preamble::Preamble;
 use crate::protocol::tls::alert::Alert;
 use crate::protocol::tls::certificate::Certificate;
 use crate::protocol::tls::hello::{ClientHello, ServerHello};
@@ -108,6 +109,21 @@ impl Transcript {
             Answer::Response { selected, .. } => Some(selected),
             Answer::Failure { .. } | Answer::Unknown { .. } => None,
         }
+    }
+
+    /// Whether the client takes the direct approach (MS-RDPBCGR section 5.4.2.2), as to the console of a virtual machine: it names the
+    /// machine in a preconnection blob, begins TLS and CredSSP at once, and X.224 follows inside them.
+    pub fn is_direct(&self) -> bool {
+        let mut named = false;
+        for moment in self.outer() {
+            match &moment.what {
+                What::Preamble(Preamble::Preconnection { .. }) => named = true,
+                What::Request(_) | What::Confirm(_) => return false,
+                What::ClientHello(_) => return named,
+                _ => {}
+            }
+        }
+        false
     }
 
     /// The first ClientHello.

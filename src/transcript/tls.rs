@@ -69,12 +69,13 @@ impl Tls {
         said
     }
 
-    /// What of the handshake is told by messages that keys have opened: TLS 1.3 seals certificates and the request for one.
+    /// What of the handshake is told by messages that keys have opened: TLS 1.3 seals certificates and the request for one, and another
+    /// handshake inside the connection is sealed as a whole.
     pub(super) fn opened_handshake(&mut self, side: Side, fragment: &[u8], first: Stamp) -> Vec<(Stamp, What)> {
         const CERTIFICATE_REQUEST: HandshakeType = HandshakeType(13);
         let mut said = self.handshake(side, fragment, first);
         said.retain(|(_, what)| match what {
-            What::Certificates(_) => true,
+            What::Certificates(_) | What::ClientHello(_) | What::ServerHello(_) => true,
             What::Handshake(kind) => *kind == CERTIFICATE_REQUEST,
             _ => false,
         });

@@ -6,6 +6,7 @@ use crate::protocol::Parsed;
 use crate::protocol::gateway::http::{self, Head, Purpose};
 use crate::protocol::gateway::tsgu::Body;
 use crate::protocol::gateway::{http2, kdc_proxy, rpc, tsgu, websocket};
+use crate::transcript::halves::{Carried, Half};
 use crate::transcript::inbox::{Inbox, Stamp};
 use crate::transcript::keys::Keys;
 use crate::transcript::moment::{Depth, Frames, GatewaySays, Moment, Moments, What};
@@ -46,9 +47,24 @@ pub(super) struct Tunnel {
     /// Bodies of HTTP/2 streams, taken out of their frames.
     bodies: PerSide<Vec<u8>>,
     purpose: Option<Purpose>,
+    /// What the client calls the tunnel.
+    name: Option<String>,
     /// Without WebSocket a gateway sends random bytes ahead of its packets (MS-TSGU 3.3.5.1), which are passed over.
     seed: bool,
-    inner: Box<Layer>,
+    /// Frames of this side are missing: what follows is out of step until a record begins with one.
+    lost: PerSide<bool>,
+    inner: Inner,
+    limits: Limits,
+    keys: Keys,
+}
+
+/// What the tunnel carries.
+#[derive(Debug)]
+enum Inner {
+    /// Both directions of it.
+    Whole(Box<Layer>),
+    /// One direction of it: the other one is in another connection.
+    Half(Half),
 }
 
 /// HANDSHAKE_RESPONSE begins like this: its type, nothing, and its length.
@@ -77,16 +93,65 @@ impl Tunnel {
             packets: PerSide::default(),
             bodies: PerSide::default(),
             purpose: None,
+            name: None,
             seed: false,
-            inner: Box::new(Layer::new(Depth(depth.0 + 1), limits, false, keys.clone())),
+            lost: PerSide::default(),
+            inner: Inner::Whole(Tunnel::layer(depth, limits, keys)),
+            limits: *limits,
+            keys: keys.clone(),
+        }
+    }
+
+    fn layer(depth: Depth, limits: &Limits, keys: &Keys) -> Box<Layer> {
+        Box::new(Layer::new(Depth(depth.0 + 1), limits, false, keys.clone()))
+    }
+
+    /// This connection is one of the tunnel's two.
+    fn is_half(&mut self, name: Option<&str>) {
+        if let (Some(name), Inner::Whole(_)) = (name, &self.inner) {
+            let (depth, limits, keys) = (self.depth, &self.limits, &self.keys);
+            self.inner = Inner::Half(keys.halves.join(name, || Carried {
+                inner: Tunnel::layer(depth, limits, keys),
+                said: Moments::new(limits.moments_head, limits.moments_tail),
+            }));
+        }
+    }
+
+    /// What the tunnel carries is told by the connection from the gateway.
+    fn tells(&self) -> bool {
+        self.purpose == Some(Purpose::GatewayOut)
+    }
+
+    /// Takes over what was said in the other connection of the tunnel.
+    pub(super) fn finish(&mut self, moments: &mut Moments) {
+        if let Inner::Half(half) = &self.inner
+            && self.tells()
+        {
+            moments.take_all(&mut half.carried().said);
+        }
+    }
+
+    fn carry(&mut self, side: Side, data: &[u8], stamp: Stamp, moments: &mut Moments) {
+        let tells = self.tells();
+        match &mut self.inner {
+            Inner::Whole(inner) => inner.content(side, data, stamp, moments),
+            Inner::Half(half) => {
+                let mut carried = half.carried();
+                let Carried { inner, said } = &mut *carried;
+                inner.content(side, data, stamp, said);
+                if tells {
+                    moments.take_all(said);
+                }
+            }
         }
     }
 
     /// The content of one record.
     pub(super) fn bytes(&mut self, side: Side, bytes: &[u8], first: Stamp, last: Stamp, moments: &mut Moments) {
-        if self.expect[side] == Expect::Nothing {
+        if self.expect[side] == Expect::Nothing || (self.lost[side] && !self.is_in_step(side, bytes)) {
             return;
         }
+        self.lost[side] = false;
         self.inbox[side].push(bytes, first);
         let mut inbox = std::mem::take(&mut self.inbox[side]);
         while !inbox.is_empty() {
@@ -102,13 +167,35 @@ impl Tunnel {
             self.expect[side] = Expect::Nothing;
         }
         self.inbox[side] = inbox;
+        self.finish(moments);
     }
 
-    /// Records of this side are missing: the framing cannot be found again.
+    /// Records of this side are missing: packets are found again where one begins a record.
     pub(super) fn gap(&mut self, side: Side) {
         self.inbox[side].clear();
         self.packets[side].clear();
-        self.expect[side] = Expect::Nothing;
+        match self.expect[side] {
+            Expect::Frames | Expect::Chunks | Expect::Packets => {
+                self.lost[side] = true;
+                match &mut self.inner {
+                    Inner::Whole(inner) => inner.lose(side),
+                    Inner::Half(half) => half.carried().inner.lose(side),
+                }
+            }
+            _ => self.expect[side] = Expect::Nothing,
+        }
+    }
+
+    /// Whether a record begins with a tunnel packet in its framing.
+    fn is_in_step(&self, side: Side, bytes: &[u8]) -> bool {
+        let is_packet = |bytes: &[u8]| matches!(tsgu::parse(bytes), Parsed::Done(packet, _) if packet.kind.name().is_some());
+        match self.expect[side] {
+            Expect::Frames => {
+                matches!(websocket::parse(bytes), Parsed::Done(frame, _) if !frame.is_data() || is_packet(&frame.payload))
+            }
+            Expect::Chunks => matches!(http::chunk(bytes), Parsed::Done(data, _) if is_packet(data)),
+            _ => is_packet(bytes),
+        }
     }
 
     fn say(&self, side: Side, first: Stamp, last: Stamp, says: GatewaySays, moments: &mut Moments) {
@@ -197,6 +284,10 @@ impl Tunnel {
         match http::head(bytes) {
             Parsed::Done(Head::Request(mut request), used) => {
                 self.purpose = Some(request.purpose);
+                if request.purpose == Purpose::GatewayIn && request.body != http::Body::None {
+                    self.is_half(request.connection_id.as_deref());
+                }
+                self.name = request.connection_id.clone();
                 self.expect[side] = match (request.purpose, request.body) {
                     (Purpose::KdcProxy, http::Body::Length(length)) => Expect::Kdc(length),
                     (Purpose::GatewayIn, http::Body::Chunked) => Expect::Chunks,
@@ -216,6 +307,10 @@ impl Tunnel {
             Parsed::Done(Head::Response(mut response), used) => {
                 let gateway = matches!(self.purpose, Some(Purpose::GatewayOut | Purpose::GatewayIn));
                 self.seed = self.purpose == Some(Purpose::GatewayOut) && response.status == 200;
+                if self.seed {
+                    let name = self.name.take();
+                    self.is_half(name.as_deref());
+                }
                 self.expect[side] = match response.body {
                     _ if response.status == 101 => {
                         self.expect.client = Expect::Frames;
@@ -273,7 +368,7 @@ impl Tunnel {
             match tsgu::parse(stream.bytes()) {
                 Parsed::Done(packet, used) => {
                     match &packet.body {
-                        Body::Data(data) => self.inner.content(side, data, last, moments),
+                        Body::Data(data) => self.carry(side, data, last, moments),
                         Body::Keepalive => {}
                         body => {
                             let target = match body {

@@ -6,9 +6,11 @@ import time
 
 import tlspeer
 from authority import Authority
+from front import HYBRID, Front
 from kerberos import ProxyClient, Realm
 from scene import scene, stop
-from software import PASSWORD, SERVER_NAME, USER, close_windows, finished, freerdp, network, nginx, xorg_desk, xrdp
+from software import (PASSWORD, SERVER_NAME, USER, close_windows, finished, freerdp, network, nginx, shadow, xorg_desk,
+                      xrdp)
 from tlspeer import server_context
 from tsgateway import AUTHORIZATION, CHANNEL, HANDSHAKE, TUNNEL, Gateway
 
@@ -228,6 +230,45 @@ def gateway_session_timeout(lab):
     direct(lab, ends=(2.5, 0x000059F6))
     process = freerdp(lab, lab.server.v4, "/g:" + NAME, "/gt:http", "/gu:" + USER, "/gp:" + PASSWORD, "/sec:tls",
                       password=None)
+    finished(process)
+
+
+def with_nla(lab, serve, **options):
+    """Our gateway with its own TLS, and behind it the host with NLA that `serve(certificate)` starts."""
+    certificate = gateway_network(lab)
+    serve(Authority(lab, "Second Root CA").host(SERVER_NAME))
+    Gateway(lab, server_context(certificate, options.pop("tls", "1.2")), target=(lab.server.v4, 3389), **options)
+
+
+def logon(lab, transport="/gt:http", password="Winter-2025"):
+    """xfreerdp through the gateway, to whose own logon it has the right password."""
+    return freerdp(lab, lab.server.v4, "/g:" + NAME, transport, "/gu:" + USER, "/gp:" + PASSWORD, password=password)
+
+
+@scene("gateway-nla-refused", "The host behind the gateway refuses NLA with STATUS_LOGON_FAILURE, TLS 1.2 in TLS 1.2")
+def gateway_nla_refused(lab):
+    with_nla(lab, lambda certificate: Front(lab, certificate, selected=HYBRID, tls="1.2"))
+    finished(logon(lab))
+
+
+@scene("gateway-nla-refused-tls13", "FreeRDP's shadow server behind the gateway refuses NLA, TLS 1.3 in TLS 1.3")
+def gateway_nla_refused_tls13(lab):
+    with_nla(lab, lambda _: shadow(lab, "/sec:nla"), tls="1.3")
+    finished(logon(lab))
+
+
+@scene("gateway-nla-refused-two-channels", "The host behind the gateway refuses NLA, with RDG_OUT_DATA and RDG_IN_DATA")
+def gateway_nla_refused_two_channels(lab):
+    with_nla(lab, lambda certificate: Front(lab, certificate, selected=HYBRID, tls="1.2", error=0xC0000234))
+    finished(logon(lab, "/gt:http,no-websockets"))
+
+
+@scene("gateway-session-nla-two-channels", "NLA and a session, with RDG_OUT_DATA and RDG_IN_DATA, closed by the user")
+def gateway_session_nla_two_channels(lab):
+    with_nla(lab, lambda certificate: Front(lab, certificate, selected=HYBRID, tls="1.2"))
+    process = logon(lab, "/gt:http,no-websockets", PASSWORD)
+    time.sleep(6)
+    close_windows(lab)
     finished(process)
 
 

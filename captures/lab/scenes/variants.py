@@ -1,16 +1,19 @@
 """Sessions that work in less common ways, and connections that nobody meant to bring to a session."""
 
+import os
 import socket
 import struct
 import time
 
+import credssp
+import gnutls
 from authority import Authority
-from front import CLOSE, HYBRID, Front, is_demand_active, send_data_indication
+from front import CLOSE, HYBRID, Front, StandIn, is_demand_active, send_data_indication
 from peers import connection_request
 from responder import abort, read_tpkt
 from scene import scene, stop
-from software import (SERVER_NAME, close_windows, finished, freerdp, network, openssl_conf, shadow, visit, xorg_desk,
-                      xrdp)
+from software import (SERVER_NAME, close_windows, finished, freerdp, network, openssl_conf, refused, shadow, visit,
+                      xorg_desk, xrdp)
 
 # Bits of OpenSSL's SSL_OP_NO_EXTENDED_MASTER_SECRET and SSL_OP_NO_ENCRYPT_THEN_MAC, which Python does not name.
 NO_EXTENDED_MASTER_SECRET, NO_ENCRYPT_THEN_MAC = 1 << 0, 1 << 19
@@ -26,6 +29,36 @@ def session_tls10_cbc(lab):
     Front(lab, own_certificate(lab), tls="1.0", ciphers="AES128-SHA:@SECLEVEL=0")
     visit(lab, lab.server.v4, "/sec:tls", "/tls-seclevel:0", password=None, stay=5,
           **openssl_conf(lab, "old", MinProtocol="TLSv1", CipherString="ALL:@SECLEVEL=0"))
+
+
+def by_gnutls(lab, priorities):
+    """A session whose TLS is GnuTLS's on both sides, between an xfreerdp and an xrdp."""
+    network(lab, keys=True)
+    os.environ["SSLKEYLOGFILE"] = lab.keylog
+    certificate = own_certificate(lab)
+    Front(lab, certificate, context=gnutls.Context(priorities, certificate), session=xorg_desk(lab)[1])
+    StandIn(lab, lab.server.v4, certificate, context=gnutls.Context(priorities))
+    visit(lab, lab.client.v4, "/port:3400", "/sec:tls", password=None, stay=5)
+
+
+@scene("session-tls10-rc4", "TLS 1.0 with RC4_128_SHA, as Windows 7 agrees on, and a session")
+def session_tls10_rc4(lab):
+    by_gnutls(lab, "NONE:+VERS-TLS1.0:+ARCFOUR-128:+SHA1:+RSA:+COMP-NULL:+SIGN-ALL:%NO_ETM")
+
+
+@scene("session-tls10-3des", "TLS 1.0 with 3DES_EDE_CBC_SHA, as Windows 7 agrees on, and a session")
+def session_tls10_3des(lab):
+    by_gnutls(lab, "NONE:+VERS-TLS1.0:+3DES-CBC:+SHA1:+RSA:+COMP-NULL:+SIGN-ALL:%NO_ETM")
+
+
+@scene("session-tls12-3des", "TLS 1.2 with ECDHE_RSA_3DES_EDE_CBC_SHA and encrypt-then-MAC, and a session")
+def session_tls12_3des(lab):
+    by_gnutls(lab, "NONE:+VERS-TLS1.2:+3DES-CBC:+SHA1:+ECDHE-RSA:+COMP-NULL:+SIGN-ALL:+GROUP-ALL")
+
+
+@scene("session-tls12-ccm", "TLS 1.2 with RSA_AES_128_CCM_8, and a session")
+def session_tls12_ccm(lab):
+    by_gnutls(lab, "NONE:+VERS-TLS1.2:+AES-128-CCM-8:+AEAD:+RSA:+COMP-NULL:+SIGN-ALL")
 
 
 @scene("session-tls12-cbc-mac-then-encrypt", "NLA over TLS 1.2 AES-256-CBC-SHA256, MAC-then-encrypt, RSA key exchange")
@@ -146,6 +179,35 @@ def session_preconnection(lab):
     Front(lab, own_certificate(lab), selected=HYBRID, tls="1.2", port=2179, preconnection=True,
           session=xorg_desk(lab)[1])
     visit(lab, lab.server.v4, "/port:2179", "/pcb:C824F53E-95D2-46C6-9A18-23A5BB403532", stay=5)
+
+
+@scene("session-console-freerdp", "A virtual machine's console by the direct way: preconnection PDU, TLS, NLA, no X.224; FreeRDP")
+def session_console_freerdp(lab):
+    network(lab, keys=True)
+    Front(lab, own_certificate(lab), selected=HYBRID, tls="1.2", port=2179, preconnection=True, direct=True,
+          session=xorg_desk(lab)[1])
+    visit(lab, lab.server.v4, "/vmconnect:C824F53E-95D2-46C6-9A18-23A5BB403532", stay=5)
+
+
+def console(lab, tls, **options):
+    """A virtual machine's console as Hyper-V's client opens it, with an xfreerdp behind that client."""
+    network(lab, keys=True)
+    certificate = own_certificate(lab)
+    Front(lab, certificate, selected=HYBRID, tls=tls, port=2179, preconnection=True, direct=True,
+          session=xorg_desk(lab)[1], **options.pop("server", {}))
+    StandIn(lab, lab.server.v4, certificate, credssp.public_key(certificate[0]), 2179, **options)
+
+
+@scene("session-console", "A virtual machine's console: preconnection PDU, TLS 1.3, NLA, X.224 inside, session")
+def session_console(lab):
+    console(lab, "1.3")
+    visit(lab, lab.client.v4, "/port:3400", "/sec:tls", stay=5)
+
+
+@scene("session-console-refused", "A virtual machine's console by the direct way: NLA refuses the password, TLS 1.2")
+def session_console_refused(lab):
+    console(lab, "1.2", password="Winter-2025")
+    refused(lab, lab.client.v4, "/port:3400", "/sec:tls")
 
 
 @scene("session-small-segments", "A router clamps the MSS to 300: every record lies in several segments")

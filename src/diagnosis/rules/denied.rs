@@ -8,7 +8,7 @@ use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
 use crate::transcript::Phase;
-use crate::transcript::hidden::{Line, Said};
+use crate::transcript::hidden::{Line, Said, phase_of};
 
 /// Set Error Info codes that people cause on purpose: disconnected or logged off by the user.
 const ORDINARY: [u32; 3] = [0x0, 0xB, 0xC];
@@ -41,8 +41,14 @@ pub fn denied(case: &Case<'_>) -> Option<Finding> {
         Said::SetErrorInfo(code) => code,
         _ => None,
     };
+    // An end that comes behind a hole may be that of a session whose beginning is in the hole.
+    let before = hidden.last(|before| before.at <= line.at && phase_of(before.said).is_some());
+    let known_since = before.map_or(case.t.started(), |before| before.at);
+    if code.is_none_or(|code| ORDINARY.contains(&code)) && case.has_hole(known_since, line.at) {
+        return None;
+    }
     let known = code.and_then(|code| codes::lookup(&ERRINFO, code));
-    let host = case.server_label();
+    let host = case.host_label();
     let phase = case.phase();
     let summary = match (code, line.said) {
         (Some(code), _) => format!(
@@ -74,7 +80,7 @@ pub fn denied(case: &Case<'_>) -> Option<Finding> {
         None => verdict
             .remedy(format!(
                 "on {} look at the logs TerminalServices-RemoteConnectionManager and -LocalSessionManager (Operational) at this second; with xrdp at xrdp.log and xrdp-sesman.log",
-                case.server_host()
+                case.host_name()
             ))
             .remedy("check that logons are enabled (change logon /query), that the host is not in drain mode, and that no session limit is reached")
             .remedy("check that the user is in \"Remote Desktop Users\" and that licensing is in order (lsdiag.msc)"),
@@ -103,11 +109,7 @@ fn turned_down(case: &Case<'_>, line: &Line) -> Finding {
         &SERVER_DENIED,
         Confidence::Certain,
         Act::Server,
-        format!(
-            "{} turned {what} down: {}",
-            case.server_label(),
-            codes::name(&MCS_RESULT, code)
-        ),
+        format!("{} turned {what} down: {}", case.host_label(), codes::name(&MCS_RESULT, code)),
         case.line(line),
     )
     .because(case.close_evidence())
@@ -134,7 +136,7 @@ pub fn session_closed(case: &Case<'_>) -> Option<Finding> {
     if case.phase() != Phase::Session {
         return None;
     }
-    let host = case.server_label();
+    let host = case.host_label();
     let lasted = human(case.t.ended().since(case.progress.entered));
     if let Some((code, line)) = announced_error(case).filter(|_| !matches!(case.close, Close::Open)) {
         let known = codes::lookup(&ERRINFO, code);
@@ -162,6 +164,7 @@ pub fn session_closed(case: &Case<'_>) -> Option<Finding> {
     let Close::Fin { side: Side::Server, .. } = case.close else {
         return None;
     };
+    let host = case.server_label();
     if goodbye(case).is_some() {
         return None;
     }

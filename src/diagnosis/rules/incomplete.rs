@@ -1,5 +1,6 @@
 //! `capture_incomplete`: the last resort. Says what is missing and what to capture next.
 
+use crate::capture::Timestamp;
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::CAPTURE_INCOMPLETE;
 use crate::diagnosis::close::Close;
@@ -14,12 +15,8 @@ const ON_WINDOWS: &str = "on Windows: `pktmon start --capture --pkt-size 0 --com
 /// and why is not.
 pub fn holed(case: &Case<'_>) -> Option<Finding> {
     let closed = case.close.at(case.t)?;
-    let in_logon = case.phase() < Phase::Session && case.phase() > Phase::Tcp;
-    let hole = case
-        .t
-        .outer()
-        .any(|moment| matches!(moment.what, What::Gap(_)) && moment.at <= closed);
-    (in_logon && (hole || case.t.only_side().is_some())).then(|| judge(case))
+    let in_logon = (Phase::Tcp.place() + 1..Phase::Session.place()).contains(&case.phase().place());
+    (in_logon && case.has_hole(Timestamp(i64::MIN), closed)).then(|| judge(case))
 }
 
 /// Always finds: too little is known.
@@ -44,7 +41,7 @@ pub fn judge(case: &Case<'_>) -> Finding {
             "start the capture before the connection is opened",
         )
     } else if let (Some(_), phase) = (gap, case.phase())
-        && phase < Phase::Session
+        && phase != Phase::Session
     {
         (
             format!("bytes of the handshake with {host} are missing from the capture, just where the answer lies"),

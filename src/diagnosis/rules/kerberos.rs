@@ -52,7 +52,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let summary = format!(
         "the KDC answered {name}{about}{}, and the logon at {} then {}. {}",
         status.as_ref().map_or(String::new(), |status| format!(" ({status})")),
-        case.server_label(),
+        case.host_label(),
         if refused.is_some() {
             "failed"
         } else {

@@ -45,12 +45,12 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let summary = if spoke {
         format!(
             "{} sent a message of the size of a licensing error and the connection ended: nothing of the activation followed",
-            case.server_label()
+            case.host_label()
         )
     } else {
         format!(
             "{} took the client's information and closed the connection in licensing",
-            case.server_label()
+            case.host_label()
         )
     };
     let verdict = Verdict::new(&LICENSING_FAILED, Confidence::Likely, Act::Server, summary, shown?)
@@ -77,7 +77,7 @@ fn stated(case: &Case<'_>, line: &Line) -> Finding {
         Act::Server,
         format!(
             "{} refused the connection in licensing: {}. {}",
-            case.server_label(),
+            case.host_label(),
             codes::name(&LICENSING, code),
             known.map_or("", |known| known.meaning)
         ),
@@ -95,7 +95,7 @@ fn advice(verdict: Verdict, case: &Case<'_>) -> Verdict {
     verdict
         .remedy(format!(
             "on {} run RD Licensing Diagnoser (lsdiag.msc): is a license server named and in reach, is the licensing mode set, is the grace period of 120 days over?",
-            case.server_host()
+            case.host_name()
         ))
         .remedy("check the license server: service running, client access licenses left, version not older than the host's")
         .remedy("if only one client is affected: rename HKLM\\SOFTWARE\\Microsoft\\MSLicensing on it and start its client once as administrator, so that it asks for a new license")

@@ -66,7 +66,7 @@ pub fn closed(case: &Case<'_>) -> Option<Finding> {
         Act::Client,
         format!(
             "{} took the client's proof of logon and closed {} later without a word: most likely a refused logon",
-            case.server_label(),
+            case.host_label(),
             human(waited)
         ),
         case.close_evidence()?,
@@ -106,7 +106,7 @@ pub fn policy(case: &Case<'_>) -> Option<Finding> {
         Act::Server,
         format!(
             "the client speaks CredSSP version {client}, {} only version {server}, without the fix for CVE-2018-0886: the client's policy \"Encryption Oracle Remediation\" forbids to go on, and it left before it sent its proof",
-            case.server_label()
+            case.host_label()
         ),
         case.moment(server_moment, format!("the server answers with CredSSP version {server}: it lacks the update of 2018")),
     )
@@ -115,7 +115,7 @@ pub fn policy(case: &Case<'_>) -> Option<Finding> {
     .because(case.close_evidence())
     .remedy(format!(
         "install the current updates on {} (any cumulative update since March 2018 brings CredSSP version 5 or later)",
-        case.server_host()
+        case.host_name()
     ))
     .remedy("where the server is no Windows host, update the software that answers for it: gateway, broker, xrdp or FreeRDP")
     .test("on this one client set Encryption Oracle Remediation to \"Vulnerable\" (AllowEncryptionOracle = 2) and connect: success proves the cause. Set it back at once: it exposes the client's credentials");
@@ -146,7 +146,7 @@ fn proof<'a>(case: &'a Case<'_>) -> Option<&'a Line> {
 }
 
 fn refused(case: &Case<'_>, line: &Line, mechanism: Mechanism) -> Finding {
-    let host = case.server_label();
+    let host = case.host_label();
     let package = case.progress.hidden.package.map_or("", |package| package.name());
     let with = if package.is_empty() {
         String::new()
@@ -230,14 +230,14 @@ fn refused(case: &Case<'_>, line: &Line, mechanism: Mechanism) -> Finding {
         Said::EarlyResult(_) => verdict
             .remedy(format!(
                 "on {} add the user to \"Remote Desktop Users\" (Add-LocalGroupMember -Group 'Remote Desktop Users' -Member DOMAIN\\user), or check the group that should grant it",
-                case.server_host()
+                case.host_name()
             ))
             .remedy("check the user rights \"Allow log on through Remote Desktop Services\" and \"Deny log on through Remote Desktop Services\" (gpresult /h on the host)"),
         Said::KerberosError(_) => verdict
             .remedy("compare the clocks of client, host and domain controller (w32tm /query /status); more than five minutes break Kerberos")
             .remedy(format!(
                 "check that the name leads to the right host and that its SPN is unique: setspn -Q TERMSRV/{}",
-                case.server_host()
+                case.host_name()
             )),
         _ => advice(verdict, code, case),
     };
@@ -287,7 +287,7 @@ fn advice(mut verdict: Verdict, code: Option<u32>, case: &Case<'_>) -> Verdict {
         }
         return verdict;
     }
-    let host = case.server_host();
+    let host = case.host_name();
     verdict
         .remedy("type user name and password again, the name as DOMAIN\\user or user@domain; delete the saved ones (cmdkey /list, cmdkey /delete:TERMSRV/host)".replace("TERMSRV/host", &format!("TERMSRV/{host}")))
         .remedy(format!(

@@ -4,12 +4,14 @@
 //! a session announces it with Set Error Info and Disconnect Provider Ultimatum, and the close that follows decides nothing. None of
 //! that is a failure. A session that stopped in another way is left to the other rules.
 
+use crate::capture::Span;
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{COMPLETED, ESTABLISHED, SESSION_CLOSED_BY_SERVER};
 use crate::diagnosis::close::{Close, side_ended};
 use crate::diagnosis::rules::denied;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::{Opening, Side};
+use crate::protocol::x224::RequestFlags;
 use crate::transcript::Phase;
 use crate::transcript::hidden::{Line, Said};
 
@@ -25,7 +27,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         (_, false) => Confidence::Certain,
     };
     if let Some(line) = denied::goodbye(case).filter(|line| line.side == Side::Server) {
-        return Some(announced(case, line, confidence));
+        return Some(turned_away(case, line).unwrap_or_else(|| announced(case, line, confidence)));
     }
     let lasted = human(case.t.ended().since(case.progress.entered));
     match case.close {
@@ -37,7 +39,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
                 Act::Nobody,
                 format!(
                     "the session with {} is up and still alive when the capture ends",
-                    case.server_label()
+                    case.host_label()
                 ),
                 case.packet(last, format!("last packet of the connection, {lasted} into the session")),
             )
@@ -59,7 +61,7 @@ fn by_client(case: &Case<'_>, confidence: Confidence) -> Option<Finding> {
         Act::Nobody,
         format!(
             "the session with {} ran for {lasted} and was closed by the client in the ordinary way",
-            case.server_label()
+            case.host_label()
         ),
         case.close_evidence()?,
     )
@@ -85,7 +87,7 @@ fn announced(case: &Case<'_>, line: &Line, confidence: Confidence) -> Finding {
         Act::Nobody,
         format!(
             "the session with {} ran for {lasted} and ended in the ordinary way: the server announced it, as it does for every logoff and disconnection",
-            case.server_label()
+            case.host_label()
         ),
         case.line(line),
     )
@@ -100,6 +102,66 @@ fn announced(case: &Case<'_>, line: &Line, confidence: Confidence) -> Finding {
     }
     Finding::new(verdict, EndedBy::Server, Mechanism::Refusal)
 }
+
+/// A logon with credentials that are never typed in the session: Restricted Admin and Remote Credential Guard bring the client's own. Windows
+/// tells the client of every logon; a host that ends the session without having told has turned the user away inside it.
+fn turned_away(case: &Case<'_>, line: &Line) -> Option<Finding> {
+    let (asked, request) = case.t.request()?;
+    let flags = request.negotiation.as_ref()?.flags;
+    let mode = if flags.contains(RequestFlags::RESTRICTED_ADMIN_MODE_REQUIRED) {
+        "Restricted Admin"
+    } else if flags.contains(RequestFlags::REDIRECTED_AUTHENTICATION_MODE_REQUIRED) {
+        "Remote Credential Guard"
+    } else {
+        return None;
+    };
+    let hidden = &case.progress.hidden;
+    let entered = case.progress.entered;
+    let told = hidden.was_said(Said::LoggedOn) || case.t.moments.forgotten() > 0 || case.has_hole(entered, line.at);
+    let lasted = line.at.since(entered);
+    if told || lasted > LOGON {
+        return None;
+    }
+    let host = case.host_label();
+    let verdict = Verdict::new(
+        &SESSION_CLOSED_BY_SERVER,
+        Confidence::Likely,
+        Act::Identity,
+        format!(
+            "{host} ended the session after {} without having logged the user on: the client asked for {mode}, and the host turned the user away in the session instead of in the logon",
+            human(lasted)
+        ),
+        case.line(line),
+    )
+    .because(
+        hidden
+            .last(|line| line.side == Side::Server && matches!(line.said, Said::SetErrorInfo(code) if code != Some(0)))
+            .map(|line| case.line(line)),
+    )
+    .because([case.moment(asked, format!("the client asks for {mode}: it brings no password that could be typed in the session"))])
+    .because(up(case))
+    .because(case.close_evidence())
+    .or(
+        &COMPLETED,
+        "a user who closes the session before the desktop is there leaves the same picture; event 4624 (logon) or 4625 (refused) on the host tells",
+    )
+    .remedy(format!(
+        "on {} read Security event 4625 of this second: it names the account restriction",
+        case.host_name()
+    ))
+    .remedy(match mode {
+        "Restricted Admin" => {
+            "Restricted Admin must be allowed on the host (HKLM\\SYSTEM\\CurrentControlSet\\Control\\Lsa, DisableRestrictedAdmin = 0), and the user must be an administrator of the host"
+        }
+        _ => {
+            "Remote Credential Guard must be allowed on the host (HKLM\\SYSTEM\\CurrentControlSet\\Control\\Lsa, DisableRestrictedAdmin = 0), the logon must be Kerberos, and the user must be in Remote Desktop Users"
+        }
+    });
+    Some(Finding::new(verdict, EndedBy::Server, Mechanism::Refusal))
+}
+
+/// Windows logs on within seconds; a host that is slow to do so takes no longer.
+const LOGON: Span = Span::secs(60);
 
 /// The message with which the session was up.
 fn up(case: &Case<'_>) -> Option<crate::diagnosis::verdict::Evidence> {

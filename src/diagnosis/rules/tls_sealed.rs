@@ -6,8 +6,8 @@ use crate::diagnosis::case::{Case, Finding};
 use crate::diagnosis::causes::{NLA_LOGON_FAILED, TLS_ALERT};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
-use crate::transcript::Phase;
 use crate::transcript::hidden::Said;
+use crate::transcript::{Phase, SealedKind};
 
 /// See the module.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
@@ -29,6 +29,13 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         .find(|line| matches!(line.said, Said::Alert(_) | Said::Ultimatum(_)))
         .is_some_and(|line| line.side == Side::Client)
     {
+        return None;
+    }
+    // With something of the server's before it, or a hole where that may have been, the alert answers the logon.
+    let spoke = case.t.sealed().any(|(moment, sealed)| {
+        moment.side == Side::Server && sealed.kind == SealedKind::Application && moment.frames.last < alert.frames.last
+    });
+    if spoke || case.has_hole(case.t.started(), alert.at) {
         return None;
     }
     let named = description.map(|description| codes::name(&ALERTS, u32::from(description)));

@@ -140,8 +140,8 @@ impl Decryptor {
     /// Prepares the keys of a connection from its hellos.
     ///
     /// # Errors
-    /// When the log has no secrets for it, or its protection is none of AES-CBC, AES-GCM and ChaCha20-Poly1305 under TLS
-    /// 1.0 to 1.3 or DTLS 1.0 to 1.2.
+    /// When the log has no secrets for it, or its protection is none of AES-CBC, AES-GCM, AES-CCM, ChaCha20-Poly1305, 3DES-CBC
+    /// and RC4 under TLS 1.0 to 1.3 or DTLS 1.0 to 1.2.
     pub fn new(client: &ClientHello, server: &ServerHello, log: &KeyLog) -> Result<Self, WhyNoKeys> {
         let version = server.version();
         if server.hello_retry_request {
@@ -438,15 +438,15 @@ impl Direction {
             }
         }
         let window = self.window + u64::from(self.failed_in_row);
-        if let Some(found) = try_range(&self.keys, expected + 1, window, header, fragment) {
+        if let Some(found) = try_range(&mut self.keys, expected + 1, window, header, fragment) {
             return Some(found);
         }
         // The record that switched the keys may be among those that are missing.
         let Schedule::Tls13(schedule) = &mut self.schedule else {
             return None;
         };
-        let (keys, secret) = schedule.next_keys()?;
-        let found = try_range(&keys, 0, window + 1, header, fragment)?;
+        let (mut keys, secret) = schedule.next_keys()?;
+        let found = try_range(&mut keys, 0, window + 1, header, fragment)?;
         self.keys = keys;
         schedule.switch_to(secret);
         Some(found)
@@ -497,7 +497,7 @@ impl Direction {
     }
 }
 
-fn try_range(keys: &RecordKeys, from: u64, count: u64, header: RecordHeader, fragment: &[u8]) -> Option<(u64, Vec<u8>)> {
+fn try_range(keys: &mut RecordKeys, from: u64, count: u64, header: RecordHeader, fragment: &[u8]) -> Option<(u64, Vec<u8>)> {
     (from..from.saturating_add(count)).find_map(|sequence| Some((sequence, keys.open(sequence, header, fragment)?)))
 }
 

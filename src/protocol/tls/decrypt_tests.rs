@@ -85,7 +85,7 @@ fn connections_of_openssl_are_opened() {
     if !has_openssl() {
         return;
     }
-    let cases: [(&[&str], bool, Version, u16); 20] = [
+    let cases: [(&[&str], bool, Version, u16); 25] = [
         (
             &["-tls1", "-cipher", "ECDHE-RSA-AES256-SHA:@SECLEVEL=0"],
             false,
@@ -169,6 +169,21 @@ fn connections_of_openssl_are_opened() {
             true,
             Version::TLS13,
             0x1303,
+        ),
+        (&["-tls1_2", "-cipher", "AES128-CCM"], true, Version::TLS12, 0xC09C),
+        (&["-tls1_2", "-cipher", "DHE-RSA-AES256-CCM"], true, Version::TLS12, 0xC09F),
+        (&["-tls1_2", "-cipher", "AES256-CCM8"], true, Version::TLS12, 0xC0A1),
+        (
+            &["-tls1_3", "-ciphersuites", "TLS_AES_128_CCM_SHA256"],
+            true,
+            Version::TLS13,
+            0x1304,
+        ),
+        (
+            &["-tls1_3", "-ciphersuites", "TLS_AES_128_CCM_8_SHA256"],
+            true,
+            Version::TLS13,
+            0x1305,
         ),
         (
             &["-tls1_3", "-ciphersuites", "TLS_AES_128_GCM_SHA256", "-groups", "P-384"],

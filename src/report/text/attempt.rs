@@ -296,7 +296,7 @@ impl Headings<'_> {
         } else if let Some((_, spent)) = self.connection.metrics.phases.iter().find(|&&(one, _)| one == phase) {
             after.push_str(&format!(", {}", duration(*spent)));
         }
-        let open = phase == self.connection.phase && phase != Phase::Session;
+        let open = phase == self.connection.reached() && phase != Phase::Session;
         let open = if open { ", not completed" } else { "" };
         page.row(&[("  ", PLAIN), (words::phase(phase), BOLD), (&after, DIM)], (open, CARE))
     }

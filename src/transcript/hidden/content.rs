@@ -1,5 +1,6 @@
 //! The same lines from messages that can be read: in clear under Standard RDP Security, or opened with the session's keys.
 
+use crate::codes::{self, ERRINFO, NTSTATUS};
 use crate::flow::Side;
 use crate::protocol::rdp::SecurityFlags;
 use crate::protocol::rdp::license::{LicenseErrorCode, LicenseKind, StateTransition};
@@ -39,6 +40,8 @@ pub(super) fn lines(t: &Transcript, depth: Depth) -> Vec<Line> {
     if !sealed.is_empty() {
         let mut inferred = Vec::new();
         rdp::after_client_info(&sealed, &mut inferred);
+        // MCS, and with it the announcement of the end, is in clear.
+        inferred.retain(|line| !matches!(line.said, Said::Ultimatum(_)));
         for line in &mut inferred {
             line.text = line.text.replace("under TLS", "under RC4 or FIPS encryption");
         }
@@ -174,9 +177,10 @@ fn of_pdu(pdu: &Pdu) -> Option<(Said, String)> {
             Some((Said::RdstlsResult(Some(result.0)), format!("RDSTLS result: {result}")))
         }
         Pdu::Rdstls(_) => plain(Said::RedirectedLogon, "RDSTLS"),
-        Pdu::Aad(aad::Message::Result { code }) => {
-            Some((Said::AadResult(Some(*code)), format!("RDS AAD Auth result: {code:#x}")))
-        }
+        Pdu::Aad(aad::Message::Result { code }) => Some((
+            Said::AadResult(Some(*code)),
+            format!("RDS AAD Auth result: {}", codes::name(&NTSTATUS, *code)),
+        )),
         Pdu::Aad(_) => plain(Said::RedirectedLogon, "RDS AAD Auth"),
         Pdu::SecurityExchange => plain(Said::SecurityExchange, "Security Exchange"),
         Pdu::ClientInfo(info) => Some((
@@ -223,7 +227,7 @@ fn of_share(pdu: &share::Pdu) -> Option<(Said, String)> {
                 Said::SetErrorInfo(Some(*code)),
                 match code {
                     0 => String::new(),
-                    code => format!("Set Error Info: {code:#x}"),
+                    code => format!("Set Error Info: {}", codes::name(&ERRINFO, *code)),
                 },
             )),
             (Content::SaveSessionInfo(info), _) => match info {
@@ -259,7 +263,7 @@ fn credssp(request: &CredSsp) -> (Said, String) {
     if let Some(code) = request.error {
         return (
             Said::LogonError(Some(code)),
-            format!("CredSSP version {version}: errorCode {code:#010x}"),
+            format!("CredSSP version {version}: errorCode {}", codes::name(&NTSTATUS, code)),
         );
     }
     if request.credentials {

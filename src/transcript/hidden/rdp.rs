@@ -68,6 +68,22 @@ pub(super) fn find_connect_initial(records: &[Record]) -> Option<usize> {
     })
 }
 
+/// Whether the first message is Connect-Initial, as far as its size and that of its answer tell: what CredSSP begins with is smaller, or
+/// answered with a ticket.
+pub(super) fn begins(records: &[Record]) -> bool {
+    let mut first = records.iter().filter(|record| !record.alert);
+    let initial = first
+        .next()
+        .is_some_and(|record| record.side == Side::Client && record.fits(CONNECT_INITIAL.0, CONNECT_INITIAL.1));
+    initial
+        && first
+            .next()
+            .is_some_and(|record| record.side == Side::Server && record.fits(CONNECT_RESPONSE.0, SHORT_RESPONSE))
+}
+
+/// A Connect-Response without the server's certificate.
+const SHORT_RESPONSE: usize = 250;
+
 /// A second record of one large message.
 const SMALLEST_LARGE: usize = 64;
 

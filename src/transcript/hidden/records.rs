@@ -106,7 +106,7 @@ pub(super) fn collect(t: &Transcript, depth: Depth) -> Vec<Record> {
 
 /// TLS 1.3 servers send session tickets as application data: before the client has said anything, where RDP servers are silent, or
 /// ahead of the answer to the client's first message.
-fn drop_tickets(records: &mut Vec<Record>) {
+pub(super) fn drop_tickets(records: &mut Vec<Record>) {
     let is_ticket = |record: &Record| record.side == Side::Server && !record.alert && record.fits(TICKET_MIN, TICKET_MAX);
     let Some(client) = records.iter().position(|record| record.side == Side::Client && !record.alert) else {
         // RDSTLS and RDS AAD Auth begin with the server; two of one size, or one before silence, are tickets.

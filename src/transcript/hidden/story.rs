@@ -21,7 +21,7 @@ fn place(phase: Phase) -> usize {
 }
 
 /// The phase to which a message belongs; what can be said at any time belongs to none.
-pub(super) fn phase_of(said: Said) -> Option<Phase> {
+pub fn phase_of(said: Said) -> Option<Phase> {
     Some(match said {
         Said::HttpRequest | Said::HttpStatus(_) | Said::Tunnel | Said::TunnelError(_) | Said::ChannelOpen => Phase::Gateway,
         Said::NtlmNegotiate

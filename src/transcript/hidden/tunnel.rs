@@ -27,7 +27,7 @@ const DATA: usize = 10;
 const RECORD: usize = 5;
 /// What TLS adds to a plaintext inside the tunnel, where the inner handshake cannot be read: TLS 1.2 with AES-GCM, TLS 1.3, TLS 1.2
 /// with ChaCha20-Poly1305.
-const OVERHEADS: [usize; 3] = [24, 17, 16];
+const OVERHEADS: [usize; 3] = [24, TLS13, 16];
 /// A request for the gateway's channel with its headers is longer than this.
 const REQUEST: usize = 150;
 /// An alert inside the tunnel.
@@ -121,7 +121,50 @@ fn half_lines(records: &[Record], side: Side, begin: usize, lines: &mut Vec<Line
             record.line(Said::Tunnel, "the gateway's answer")
         });
     }
+    if side == Side::Server {
+        half_logon(packets.get(STEPS..).unwrap_or_default(), lines);
+    }
 }
+
+/// The host's words in the half that comes from the gateway: Connection Confirm, its flight, its Finished or tickets, the answer to the
+/// first leg, and where the logon is refused an error code and nothing more.
+fn half_logon(packets: &[&Record], lines: &mut Vec<Line>) {
+    if packets.len() > LOGON {
+        return;
+    }
+    let data = |record: &Record| record.size.exact().and_then(|size| size.checked_sub(DATA));
+    let sizes: Option<Vec<usize>> = packets.iter().map(|record| data(record)).collect();
+    let Some([confirm, flight @ ..]) = sizes.as_deref() else {
+        return;
+    };
+    let Some((last, before)) = flight.split_last() else { return };
+    let legs = before.iter().scan(0, |sent, size| {
+        *sent += size;
+        Some(*sent)
+    });
+    let after_flight = legs.skip_while(|sent| *sent < FLIGHT).skip(1).count();
+    let refusal = REFUSED_13.contains(last) || REFUSED_12.contains(last);
+    if *confirm != CONFIRM_X224 || after_flight == 0 || !refusal {
+        return;
+    }
+    let Some((error, legs)) = packets.split_last() else { return };
+    if let Some(leg) = legs.last() {
+        lines.push(leg.line(
+            Said::CredSspLeg,
+            "data from the host inside the tunnel: its answer to the first leg of CredSSP",
+        ));
+    }
+    lines.push(error.line(
+        Said::LogonError(None),
+        "data from the host that holds a TSRequest with an error code, and nothing follows it (an accepted logon answers with 40 bytes more)",
+    ));
+}
+
+/// The host says no more than this up to a refusal: Connection Confirm, its flight in parts, Finished or two tickets, one or two legs, the error.
+const LOGON: usize = 10;
+/// A TSRequest with an error code, 15 or 16 bytes, under TLS 1.3 and under TLS 1.2 with AES-GCM.
+const REFUSED_13: [usize; 2] = [RECORD + TLS13 + 15, RECORD + TLS13 + 16];
+const REFUSED_12: [usize; 2] = [RECORD + 24 + 15, RECORD + 24 + 16];
 
 /// Handshake, tunnel, authorisation, channel.
 const STEPS: usize = 4;
@@ -224,38 +267,116 @@ pub(super) fn by_size(t: &Transcript) -> Vec<Line> {
     lines
 }
 
+/// The records inside DATA packets, if TLS adds `overhead` bytes to each plaintext.
+fn carried(records: &[Record], overhead: usize) -> Vec<Record> {
+    records
+        .iter()
+        .map(|record| {
+            let payload = packet(record);
+            let strip = |size: usize| size.saturating_sub(DATA + RECORD + overhead);
+            let size = PlaintextLength {
+                min: strip(payload.min),
+                max: strip(payload.max),
+            };
+            Record {
+                size,
+                // Nothing of RDP has two bytes.
+                alert: record.alert || size.exact() == Some(ALERT),
+                ..*record
+            }
+        })
+        .collect()
+}
+
 /// The RDP connection that DATA packets carry.
 fn inside(records: &[Record], lines: &mut Vec<Line>) {
-    let carried = |overhead: usize| -> Vec<Record> {
-        records
-            .iter()
-            .map(|record| {
-                let payload = packet(record);
-                let strip = |size: usize| size.saturating_sub(DATA + RECORD + overhead);
-                let size = PlaintextLength {
-                    min: strip(payload.min),
-                    max: strip(payload.max),
-                };
-                Record {
-                    size,
-                    // Nothing of RDP has two bytes.
-                    alert: record.alert || size.exact() == Some(ALERT),
-                    ..*record
-                }
-            })
-            .collect()
-    };
-    let found = OVERHEADS.iter().find_map(|overhead| {
-        let inner = carried(*overhead);
-        rdp::find_connect_initial(&inner).map(|at| (inner, at))
+    let begin = lines.len();
+    let legs = logon(records).map(|(at, overhead)| {
+        let mut legs = carried(records.get(at..).unwrap_or_default(), overhead);
+        if overhead == TLS13 {
+            records::drop_tickets(&mut legs);
+        }
+        (legs, overhead)
     });
-    if let Some((inner, at)) = found {
-        let begin = lines.len();
-        rdp::read(inner.get(at..).unwrap_or_default(), lines);
-        for line in lines.iter_mut().skip(begin) {
-            line.text = line.text.replace("under TLS", "under TLS inside the gateway's tunnel");
+    let found = OVERHEADS
+        .iter()
+        .filter(|overhead| legs.as_ref().is_none_or(|(_, known)| known == *overhead))
+        .find_map(|overhead| {
+            let inner = carried(records, *overhead);
+            rdp::find_connect_initial(&inner).map(|at| (inner, at))
+        });
+    if let Some((legs, _)) = &legs {
+        let before = rdp::find_connect_initial(legs).unwrap_or(legs.len());
+        // Without CredSSP the first message is Connect-Initial.
+        let logon = legs.get(..before).unwrap_or_default();
+        if found.is_none() && rdp::begins(logon) {
+            rdp::read(logon, lines);
+        } else if before > 0 {
+            credssp::read(logon, true, lines);
         }
     }
+    if let Some((inner, at)) = found {
+        rdp::read(inner.get(at..).unwrap_or_default(), lines);
+    }
+    for line in lines.iter_mut().skip(begin) {
+        line.text = line.text.replace("under TLS", "under TLS inside the gateway's tunnel");
+    }
+}
+
+/// X.224 Connection Request: with a cookie and a correlation at most.
+const REQUEST_X224: (usize, usize) = (11, 250);
+/// X.224 Connection Confirm with its negotiation.
+const CONFIRM_X224: usize = 19;
+/// The shortest ClientHello, and a server's flight with a certificate.
+const HELLO: usize = 90;
+const FLIGHT: usize = 500;
+/// ChangeCipherSpec and the client's Finished of TLS 1.3, with SHA-256 and with SHA-384.
+const FINISHED_13: [usize; 2] = [6 + RECORD + TLS13 + 36, 6 + RECORD + TLS13 + 52];
+/// What TLS 1.3 adds to a plaintext.
+const TLS13: usize = 17;
+/// ChangeCipherSpec and the server's Finished of TLS 1.2 with ChaCha20-Poly1305.
+const FINISHED_CHACHA: usize = 6 + RECORD + 16 + 16;
+
+/// Where the host's TLS handshake inside the tunnel is over, and what its TLS adds to each plaintext: X.224 and the handshake go first,
+/// and each of their steps has a size of its own.
+fn logon(records: &[Record]) -> Option<(usize, usize)> {
+    let data = |record: &Record| {
+        let payload = packet(record);
+        PlaintextLength {
+            min: payload.min.saturating_sub(DATA),
+            max: payload.max.saturating_sub(DATA),
+        }
+    };
+    let from = |at: usize, side: Side| {
+        records
+            .get(at)
+            .filter(|record| record.side == side && !record.alert)
+            .map(data)
+    };
+    let request = from(0, Side::Client)?;
+    let confirm = from(1, Side::Server)?;
+    let hello = from(2, Side::Client)?;
+    let flight = records
+        .get(3..)?
+        .iter()
+        .take_while(|record| record.side == Side::Server && !record.alert)
+        .count();
+    let sent: usize = records.iter().skip(3).take(flight).map(|record| data(record).min).sum();
+    if !request.meets(REQUEST_X224.0, REQUEST_X224.1) || !confirm.contains(CONFIRM_X224) || hello.min < HELLO || sent < FLIGHT {
+        return None;
+    }
+    let keys = 3 + flight;
+    let client = from(keys, Side::Client)?;
+    if client.exact().is_some_and(|exact| FINISHED_13.contains(&exact)) {
+        return Some((keys + 1, TLS13));
+    }
+    let server = from(keys + 1, Side::Server)?.exact()?;
+    let overhead = if server == FINISHED_CHACHA {
+        OVERHEADS[2]
+    } else {
+        OVERHEADS[0]
+    };
+    Some((keys + 2, overhead))
 }
 
 /// The lines of what was opened.
