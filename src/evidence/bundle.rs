@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::tz::TimeZone;
 
-use crate::capture::{self, CaptureError, FrameNo, OpenOptions, SectionSummary};
+use crate::capture::{self, CaptureError, FrameNo, OpenOptions, SectionSummary, Source};
 use crate::evidence::html;
 use crate::evidence::numbers::Numbers;
 use crate::evidence::raw::{self, Copied};
@@ -48,6 +48,15 @@ pub struct Order<'a> {
     pub zone: &'a TimeZone,
     /// Whether an existing goal is replaced.
     pub force: bool,
+}
+
+/// Where the packets are.
+pub enum Packets<'a> {
+    /// In the file that the report's source names; it is read again.
+    File,
+    /// In memory, with the numbers that the report cites: what is left of a live capture. The reports of the bundle cite the slice then,
+    /// the only capture that anybody can open.
+    Memory(&'a mut dyn Source),
 }
 
 /// Why nothing was made.
@@ -96,7 +105,8 @@ struct Sliced {
     /// The report about the attempt alone, citing frames as `numbers` says.
     report: Report,
     attempt: u32,
-    hash: String,
+    /// The source's hash, where the source is a file.
+    hash: Option<String>,
     redactor: Option<(Redactor, Removed)>,
     verified: Result<(), String>,
 }
@@ -105,11 +115,17 @@ struct Sliced {
 ///
 /// # Errors
 /// See [`Error`]; nothing is left behind.
-pub fn make_slice(order: &Order<'_>, goal: &Path, triage: Triage<'_>, tick: &mut dyn FnMut(u64)) -> Result<Made, Error> {
+pub fn make_slice(
+    order: &Order<'_>,
+    packets: Packets<'_>,
+    goal: &Path,
+    triage: Triage<'_>,
+    tick: &mut dyn FnMut(u64),
+) -> Result<Made, Error> {
     let write = at(goal);
     staging::refuse_existing(goal, order.force).map_err(&write)?;
     let staging = Staging::beside(goal).map_err(&write)?;
-    let sliced = prepare(order, &staging, goal, triage, tick)?;
+    let sliced = prepare(order, packets, &staging, goal, triage, tick)?;
     staging.promote(SLICE, order.force).map_err(&write)?;
     Ok(sliced.made())
 }
@@ -118,11 +134,17 @@ pub fn make_slice(order: &Order<'_>, goal: &Path, triage: Triage<'_>, tick: &mut
 ///
 /// # Errors
 /// See [`Error`]; nothing is left behind.
-pub fn make(order: &Order<'_>, goal: &Path, triage: Triage<'_>, tick: &mut dyn FnMut(u64)) -> Result<Made, Error> {
+pub fn make(
+    order: &Order<'_>,
+    packets: Packets<'_>,
+    goal: &Path,
+    triage: Triage<'_>,
+    tick: &mut dyn FnMut(u64),
+) -> Result<Made, Error> {
     let write = at(goal);
     staging::refuse_existing(goal, order.force).map_err(&write)?;
     let staging = Staging::beside(goal).map_err(&write)?;
-    let sliced = prepare(order, &staging, goal, triage, tick)?;
+    let sliced = prepare(order, packets, &staging, goal, triage, tick)?;
     sliced.reports(order, &staging).map_err(&write)?;
     let files = [REPORTS[0], REPORTS[1], REPORTS[2], SLICE, README, MANIFEST];
     if goal
@@ -188,6 +210,7 @@ fn split<T>(result: Result<T, raw::Error>, goal: &Path) -> Result<T, Error> {
 /// Makes the slice in the staging folder, and the report that goes with it.
 fn prepare(
     order: &Order<'_>,
+    packets: Packets<'_>,
     staging: &Staging,
     goal: &Path,
     triage: Triage<'_>,
@@ -200,38 +223,40 @@ fn prepare(
         .sources
         .get(selection.source as usize)
         .ok_or(Error::NoAttempt(order.attempt))?;
-    let path = &about.summary.path;
-    if path == Path::new("-") {
-        return Err(Error::NotAFile);
-    }
-    let hash = match &about.sha256 {
-        Some(hash) => hash.clone(),
-        None => staging::sha256(path).map_err(|source| CaptureError::Io {
-            path: path.clone(),
-            source,
-        })?,
-    };
     let options = OpenOptions::default();
-    let mut source = capture::open(path, options)?;
+    let mut file;
+    let (hash, source): (_, &mut dyn Source) = match packets {
+        Packets::File => {
+            let path = &about.summary.path;
+            if path == Path::new("-") {
+                return Err(Error::NotAFile);
+            }
+            let hash = match &about.sha256 {
+                Some(hash) => hash.clone(),
+                None => staging::sha256(path).map_err(|source| CaptureError::Io {
+                    path: path.clone(),
+                    source,
+                })?,
+            };
+            file = capture::open(path, options)?;
+            (Some(hash), &mut *file)
+        }
+        Packets::Memory(source) => (None, source),
+    };
     let out = staging.create(COPY).map_err(&write)?;
     let key_log = if order.with_secrets { order.key_log } else { b"" };
     let (out, copied) = split(
-        raw::copy(
-            &mut *source,
-            out,
-            order.context,
-            key_log,
-            |frame| selection.takes(frame),
-            tick,
-        ),
+        raw::copy(source, out, order.context, key_log, |frame| selection.takes(frame), tick),
         goal,
     )?;
     staging::close(out).map_err(&write)?;
-    drop(source);
-    let lines = [format!(
-        "cut from a capture of {} packets with SHA-256 {hash}; the packet identifiers are the frame numbers there",
-        about.summary.packets
-    )];
+    let packets = about.summary.packets;
+    let lines = [match &hash {
+        Some(hash) => format!(
+            "cut from a capture of {packets} packets with SHA-256 {hash}; the packet identifiers are the frame numbers there"
+        ),
+        None => format!("cut from a live capture after {packets} packets; the packet identifiers are their numbers there"),
+    }];
     let open = |name: &str| capture::open(&staging.path(name), options);
     let annotate = |from: &str, notes: &Notes, origin: Origin| -> Result<(), Error> {
         let out: BufWriter<File> = staging.create(SLICE).map_err(&write)?;
@@ -279,14 +304,27 @@ fn prepare(
     } else {
         let mut report = only(order.report.clone(), order.attempt);
         if let Some(source) = report.sources.get_mut(selection.source as usize) {
-            source.sha256 = Some(hash.clone());
+            source.sha256.clone_from(&hash);
         }
         let notes = report
             .attempt(order.attempt)
             .map_or_else(Notes::default, |of| Notes::of(&report, of, &lines, TOOL));
         annotate(COPY, &notes, Origin::Kept)?;
         let again = triage(&staging.path(SLICE), &|name| name.to_owned())?;
-        let found = corresponding(&again, order, &Numbers::new(copied.frames.clone(), false)).and_then(|id| essence(&again, id));
+        let in_slice = Numbers::new(copied.frames.clone(), false);
+        let found = corresponding(&again, order, &in_slice).and_then(|id| essence(&again, id));
+        let numbers = match &hash {
+            Some(_) => numbers,
+            None => {
+                numbers.renumber(&mut report);
+                report.sources = again.sources;
+                for source in &mut report.sources {
+                    source.summary.path = PathBuf::from(SLICE);
+                    source.sha256 = Some(staging::sha256(&staging.path(SLICE)).map_err(&write)?);
+                }
+                in_slice
+            }
+        };
         Sliced {
             numbers,
             copied: Copied::default(),
@@ -404,10 +442,12 @@ impl Sliced {
             zone: order.zone.clone(),
             ..View::default()
         };
-        let notice = if order.redact {
-            "Names and addresses in this report and in slice.pcapng are pseudonyms; lengths, times and checksums are true."
-        } else {
-            "Made from the capture named above; slice.pcapng holds the packets of this attempt alone."
+        let notice = match (order.redact, &self.hash) {
+            (true, _) => {
+                "Names and addresses in this report and in slice.pcapng are pseudonyms; lengths, times and checksums are true."
+            }
+            (false, Some(_)) => "Made from the capture named above; slice.pcapng holds the packets of this attempt alone.",
+            (false, None) => "Made from a live capture, of which slice.pcapng holds the packets of this attempt.",
         };
         staging.write(REPORTS[0], |out| {
             html::render(&self.report, attempt, &self.numbers, order.zone, notice, out)
@@ -419,7 +459,7 @@ impl Sliced {
             attempt,
             numbers: &self.numbers,
             copied: &self.copied,
-            hash: &self.hash,
+            hash: self.hash.as_deref(),
             options: order.options,
             context: order.context,
             with_secrets: order.with_secrets,
@@ -431,7 +471,9 @@ impl Sliced {
         for name in REPORTS.iter().chain(&[SLICE, README]) {
             manifest.push_str(&staging::manifest_line(&staging::sha256(&staging.path(name))?, name));
         }
-        manifest.push_str(&staging::manifest_line(&self.hash, &self.source_name()));
+        if let Some(hash) = &self.hash {
+            manifest.push_str(&staging::manifest_line(hash, &self.source_name()));
+        }
         staging.write(MANIFEST, |out| out.write_all(manifest.as_bytes()))
     }
 

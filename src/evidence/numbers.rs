@@ -1,6 +1,8 @@
 //! Which number a frame has in the slice and in the source.
 
 use crate::capture::FrameNo;
+use crate::diagnosis::Verdict;
+use crate::report::Report;
 
 /// The numbers of the frames of a slice in its source.
 #[derive(Clone, Debug)]
@@ -48,6 +50,39 @@ impl Numbers {
         }
         let place = usize::try_from(cited.0.checked_sub(1)?).ok()?;
         self.source.get(place).copied()
+    }
+
+    /// Makes a report that cites the source cite the slice. A frame that is not in the slice becomes 0.
+    pub fn renumber(&self, report: &mut Report) {
+        let turn = |no: &mut FrameNo| *no = self.in_slice(*no).unwrap_or_default();
+        let turn_all = |verdict: &mut Verdict| {
+            verdict.evidence.iter_mut().for_each(|evidence| turn(&mut evidence.frame));
+            // What lies outside the slice cannot be looked up there; a verdict without any evidence would be worse.
+            if verdict.evidence.iter().any(|evidence| evidence.frame != FrameNo::default()) {
+                verdict.evidence.retain(|evidence| evidence.frame != FrameNo::default());
+            }
+        };
+        for connection in &mut report.connections {
+            turn(&mut connection.frames.0);
+            turn(&mut connection.frames.1);
+            turn_all(&mut connection.verdict);
+            for step in &mut connection.timeline {
+                step.frame = step.frame.and_then(|no| self.in_slice(no));
+            }
+            if let Some((_, after)) = &mut connection.metrics.longest_idle {
+                turn(after);
+            }
+        }
+        for attempt in &mut report.attempts {
+            turn_all(&mut attempt.verdict);
+            for finding in &mut attempt.side_findings {
+                finding.frames.iter_mut().for_each(turn);
+                finding.frames.retain(|no| *no != FrameNo::default());
+            }
+        }
+        for note in &mut report.quality {
+            note.frame = note.frame.and_then(|no| self.in_slice(no));
+        }
     }
 
     /// Runs of frames that follow each other in both: first and last in the slice, first and last in the source.

@@ -27,8 +27,8 @@ pub struct Facts<'a> {
     pub numbers: &'a Numbers,
     /// How they were copied.
     pub copied: &'a Copied,
-    /// The source's SHA-256.
-    pub hash: &'a str,
+    /// The source's SHA-256; there is none of a live capture.
+    pub hash: Option<&'a str>,
     /// The options of the command line.
     pub options: &'a [String],
     /// Neighbours of each frame.
@@ -65,14 +65,25 @@ pub fn text(facts: &Facts<'_>) -> String {
         ("report.md", "the same in words, to paste into a ticket"),
         ("report.json", "the same for programs, schema rdpwhy.report/1"),
         ("slice.pcapng", "the packets of this attempt; open it in Wireshark"),
-        ("manifest.sha256", "SHA-256 of every file and of the source capture"),
+        (
+            "manifest.sha256",
+            match facts.hash {
+                Some(_) => "SHA-256 of every file and of the source capture",
+                None => "SHA-256 of every file",
+            },
+        ),
     ] {
         let _ = writeln!(text, "{name:<16} {what}");
     }
     text.push('\n');
     paragraph(
         &mut text,
-        "To check that nothing was changed: sha256sum --ignore-missing -c manifest.sha256. The source capture is not part of the bundle; put it beside these files to check it, too.",
+        match facts.hash {
+            Some(_) => {
+                "To check that nothing was changed: sha256sum --ignore-missing -c manifest.sha256. The source capture is not part of the bundle; put it beside these files to check it, too."
+            }
+            None => "To check that nothing was changed: sha256sum -c manifest.sha256.",
+        },
     );
 
     title(&mut text, "What was done");
@@ -94,7 +105,13 @@ pub fn text(facts: &Facts<'_>) -> String {
             }
         ),
     );
-    paragraph(&mut text, &format!("Source: SHA-256 {}.", facts.hash));
+    match facts.hash {
+        Some(hash) => paragraph(&mut text, &format!("Source: SHA-256 {hash}.")),
+        None => paragraph(
+            &mut text,
+            "Source: a live capture, of which only these packets were kept. Of long connections the first packets are whole, and the later ones are cut to their headers.",
+        ),
+    }
     match facts.verified {
         None => paragraph(
             &mut text,

@@ -1,6 +1,6 @@
 //! Verdicts as they fall: what an examination needs that has no end. What was told leaves, so that memory stays flat.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::attempt::Attempt;
@@ -10,7 +10,7 @@ use crate::examine::{Examiner, Options, State, assemble, filter, names, overall}
 use crate::flow::{FlowKey, Opening, Side};
 use crate::packet::{Segment, TcpFlags};
 use crate::report::Report;
-use crate::report::model::{SourceReport, Times};
+use crate::report::model::{Connection, SourceReport, Times};
 use crate::transcript::{Phase, Progress};
 
 /// A closed connection is judged so long after its last packet: a client's own retry comes within this time, and late packets too.
@@ -44,6 +44,8 @@ pub(super) struct Door {
     lookups: BTreeSet<u64>,
     failures: HashMap<(IpAddr, String), Timestamp>,
     next_lookups: Timestamp,
+    /// Connections that were judged early because too many were open, by their ends and the time of their first packet.
+    early: HashSet<(SocketAddr, SocketAddr, Timestamp)>,
     /// Until when lookups were looked at, and how many names were in use then.
     looked_until: Timestamp,
     names_then: usize,
@@ -64,6 +66,25 @@ impl Door {
             }
             None => false,
         }
+    }
+
+    /// Notes that a connection is judged early, because too many are open.
+    pub(super) fn note_early(&mut self, live: &Live) {
+        if self.early.len() < PASTS {
+            self.early.insert((live.client, live.server, live.tcp.first().at));
+        }
+    }
+
+    /// Whether one of these connections was judged early; asked once.
+    fn was_early(&mut self, connections: &[Connection]) -> bool {
+        if self.early.is_empty() {
+            return false;
+        }
+        let noted = connections
+            .iter()
+            .filter_map(|one| Some((one.client, one.server?, one.started)));
+        // All are taken out.
+        noted.filter(|one| self.early.remove(one)).count() > 0
     }
 
     /// Passes over what follows of this connection.
@@ -168,6 +189,10 @@ impl Examiner {
             if !filter::wanted(row.attempt(), row.connections(), &self.options) {
                 continue;
             }
+            let shortfalls = match door.was_early(row.connections()) {
+                true => vec!["judged early, because too many connections were open at one time".to_owned()],
+                false => Vec::new(),
+            };
             let (mut connections, mut attempts) = assemble::number(vec![row]);
             let (first_attempt, first_connection) = (door.attempts, door.connections);
             for attempt in &mut attempts {
@@ -192,7 +217,7 @@ impl Examiner {
                 overall,
                 quality: Vec::new(),
                 notes: Vec::new(),
-                shortfalls: Vec::new(),
+                shortfalls,
                 times: Times::default(),
             });
         }
@@ -286,6 +311,10 @@ impl Examiner {
         let Some(door) = &mut self.door else { return };
         if door.past.len() >= PASTS / 2 {
             door.past.retain(|_, last| now.since(*last) < PAST);
+        }
+        // What was sealed and was no attempt is never asked for.
+        if door.early.len() >= PASTS / 2 {
+            door.early.retain(|(_, _, began)| now.since(*began) < PAST);
         }
         if door.failures.len() >= LOOKUPS_TOLD {
             door.failures.retain(|_, at| now.since(*at) < LOOKUP_KEPT);

@@ -341,6 +341,9 @@ impl Examiner {
             && let Some(oldest) = self.state.flows.oldest()
         {
             self.state.evicted += 1;
+            if let (Some(door), Some(live)) = (&mut self.door, self.state.flows.get(oldest)) {
+                door.note_early(live);
+            }
             self.seal(oldest);
         }
         self.state.next_id += 1;

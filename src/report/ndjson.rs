@@ -37,6 +37,30 @@ pub fn attempt(report: &Report, one: &Attempt, out: &mut dyn Write) -> io::Resul
     line::<AttemptRecord<'_>>("attempt", json::attempt(report, one), out)
 }
 
+/// Writes the line of an attempt that was judged live: with what the capture missed meanwhile, and where its evidence is kept, if it is.
+///
+/// # Errors
+/// Those of `out`.
+pub fn live_attempt(report: &Report, one: &Attempt, kept: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
+    let record = LiveAttempt {
+        attempt: json::attempt(report, one),
+        quality: report.quality.iter().map(json::quality).collect(),
+        shortfalls: &report.shortfalls,
+        kept,
+    };
+    line("attempt", record, out)
+}
+
+#[derive(Serialize)]
+struct LiveAttempt<'a> {
+    #[serde(flatten)]
+    attempt: AttemptRecord<'a>,
+    quality: Vec<QualityRecord<'a>>,
+    shortfalls: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<&'a str>,
+}
+
 /// Writes the last line: everything of `report` but its connections and attempts.
 ///
 /// # Errors

@@ -19,8 +19,6 @@ use serde_json::Value;
 
 use crate::golden;
 
-mod load;
-
 /// Longer than anything here takes; a condition that does not come true by then never will.
 const DEADLINE: Duration = Duration::from_secs(90);
 
@@ -91,11 +89,6 @@ fn ip(arguments: &[&str]) -> bool {
     run.is_ok_and(|status| status.success())
 }
 
-/// The program; measurements name another build of it in `RDPWHY`.
-fn program() -> String {
-    std::env::var("RDPWHY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_rdpwhy").to_owned())
-}
-
 /// The program, watching the far end of a wire.
 struct Watch {
     child: Child,
@@ -106,7 +99,15 @@ struct Watch {
 impl Watch {
     fn start(wire: &Wire, arguments: &[&str]) -> Watch {
         let mut child = Command::new("ip")
-            .args(["netns", "exec", &wire.space, &program(), "watch", "-i", &wire.far])
+            .args([
+                "netns",
+                "exec",
+                &wire.space,
+                env!("CARGO_BIN_EXE_rdpwhy"),
+                "watch",
+                "-i",
+                &wire.far,
+            ])
             .args(["--format", "ndjson", "--all"])
             .args(if arguments.contains(&"--buffer") {
                 &[][..]
@@ -315,6 +316,17 @@ fn complete_folders(kept: &Path) -> Vec<PathBuf> {
         .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("rdpwhy-"))
         .collect();
     for folder in &folders {
+        let checked = Command::new("sha256sum")
+            .args(["--quiet", "-c", "manifest.sha256"])
+            .current_dir(folder)
+            .status()
+            .unwrap();
+        assert!(checked.success(), "{}", folder.display());
+        for name in ["report.html", "report.md", "README.txt"] {
+            assert!(folder.join(name).is_file(), "{}: {name}", folder.display());
+        }
+        let readme = fs::read_to_string(folder.join("README.txt")).unwrap();
+        assert!(!readme.contains("CAUTION"), "{readme}");
         let report: Value = serde_json::from_slice(&fs::read(folder.join("report.json")).unwrap()).unwrap();
         let mut source = capture::open(&folder.join("slice.pcapng"), OpenOptions::default()).unwrap();
         while source.next().unwrap().is_some() {}
@@ -325,7 +337,6 @@ fn complete_folders(kept: &Path) -> Vec<PathBuf> {
             let frame = evidence["frame"].as_u64().unwrap();
             assert!((1..=summary.packets).contains(&frame), "{}: frame {frame}", folder.display());
         }
-        assert!(folder.join("report.md").is_file());
     }
     folders
 }
@@ -459,14 +470,14 @@ fn a_full_disk_is_said_and_survived() {
     }
 }
 
-/// A file system of a hundred and twenty-eight kilobytes, which is unmounted when this is dropped.
+/// A file system of half a megabyte, which is unmounted when this is dropped.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     fn new() -> Option<SmallDisk> {
         let folder = tempfile::tempdir().unwrap();
         let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=128k", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"])
             .arg(folder.path())
             .stderr(Stdio::null())
             .status();

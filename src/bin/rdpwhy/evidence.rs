@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
 use rdpwhy::capture::{self, CaptureError, Event, OpenOptions};
-use rdpwhy::evidence::bundle::{self, Made, Order};
+use rdpwhy::evidence::bundle::{self, Made, Order, Packets};
 use rdpwhy::evidence::staging;
 use rdpwhy::examine::{Examiner, Options};
 use rdpwhy::report::Report;
@@ -43,7 +43,7 @@ fn check_map(map: Option<&Path>, force: bool) -> anyhow::Result<()> {
 pub fn bundle(args: &TriageArgs, report: &Report, zone: &TimeZone) -> anyhow::Result<()> {
     let Some(goal) = &args.evidence.evidence else { return Ok(()) };
     let done = cut(args, &args.evidence.cut, report, zone, |order, triage, tick| {
-        bundle::make(order, goal, triage, tick)
+        bundle::make(order, Packets::File, goal, triage, tick)
     })?;
     if let Some(made) = done {
         complain(&format!("{}: {} frames of the attempt", goal.display(), made.frames));
@@ -67,7 +67,7 @@ pub fn slice(args: &SliceArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(crate::INPUT_ERROR));
     };
     let made = cut(&triage_args, &args.cut, &report, &zone, |order, triage, tick| {
-        bundle::make_slice(order, &args.output, triage, tick)
+        bundle::make_slice(order, Packets::File, &args.output, triage, tick)
     })?;
     let Some(made) = made else {
         return Ok(ExitCode::from(crate::NOTHING_TO_JUDGE));
@@ -124,7 +124,15 @@ fn cut(
     };
     let total = report.sources.iter().map(|source| source.summary.bytes).sum();
     let mut progress = Progress::new(total);
-    let mut again = |path: &Path, name: &dyn Fn(&str) -> String| triage_slice(args, &key_log, how.with_secrets, path, name);
+    let examined = Options {
+        ports: args.port.clone(),
+        hosts: args.host.clone(),
+        users: args.user.clone(),
+        gateways: args.gateway.clone(),
+        ..Options::default()
+    };
+    let secrets = how.with_secrets.then_some(&*key_log);
+    let mut again = |path: &Path, name: &dyn Fn(&str) -> String| examine_slice(&examined, secrets, path, name);
     let made = make(&order, &mut again, &mut |bytes| progress.at(bytes));
     progress.finish();
     let made = made?;
@@ -145,24 +153,26 @@ fn tell(made: &Made, map: Option<&Path>, force: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Triage of a slice, with names as the slice has them.
-fn triage_slice(
-    args: &TriageArgs,
-    key_log: &[u8],
-    with_secrets: bool,
+/// Triage of a slice with `options`, whose names pass through `name`: the slice may have others.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn examine_slice(
+    options: &Options,
+    secrets: Option<&[u8]>,
     path: &Path,
     name: &dyn Fn(&str) -> String,
 ) -> Result<Report, CaptureError> {
     let named = |names: &[String]| names.iter().map(|one| name(one)).collect();
     let mut examiner = Examiner::new(Options {
-        ports: args.port.clone(),
-        hosts: named(&args.host),
-        users: named(&args.user),
-        gateways: named(&args.gateway),
+        ports: options.ports.clone(),
+        hosts: named(&options.hosts),
+        users: named(&options.users),
+        gateways: named(&options.gateways),
         ..Options::default()
     });
-    if with_secrets {
-        examiner.secrets(key_log);
+    if let Some(text) = secrets {
+        examiner.secrets(text);
     }
     let mut source = capture::open(path, OpenOptions::default())?;
     while let Some(event) = source.next()? {

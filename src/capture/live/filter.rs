@@ -47,8 +47,8 @@ pub(super) fn on(link: LinkType, filter: &str) -> String {
     if filter.is_empty() || link != LinkType::ETHERNET {
         return filter.to_owned();
     }
-    // `vlan` moves the offsets of everything behind it, so that it has to come last.
-    format!("({filter}) or (vlan and ({filter}))")
+    // `vlan` moves the offsets of everything behind it, the second one by another tag: a provider's tag may stand before the customer's.
+    format!("({filter}) or (vlan and ({filter})) or (vlan and ({filter}))")
 }
 
 #[cfg(test)]
@@ -56,16 +56,20 @@ mod tests {
     use super::*;
 
     fn lets_through(wanted: &Wanted, packet: &[u8]) -> bool {
-        let dead = pcap::Capture::dead(pcap::Linktype::ETHERNET).unwrap();
-        dead.compile(&on(LinkType::ETHERNET, &wanted.filter()), true)
-            .unwrap()
-            .filter(packet)
+        lets_through_on(LinkType::ETHERNET, wanted, packet)
     }
 
-    fn ipv4(protocol: u8, fragment: u16, ports: (u16, u16), vlan: bool) -> Vec<u8> {
+    fn lets_through_on(link: LinkType, wanted: &Wanted, packet: &[u8]) -> bool {
+        let dead = pcap::Capture::dead(pcap::Linktype(i32::from(link.0))).unwrap();
+        dead.compile(&on(link, &wanted.filter()), true).unwrap().filter(packet)
+    }
+
+    /// An IPv4 packet in an Ethernet frame, behind so many VLAN tags.
+    fn ipv4(protocol: u8, fragment: u16, ports: (u16, u16), tags: usize) -> Vec<u8> {
         let mut bytes = vec![2; 12];
-        if vlan {
-            bytes.extend([0x81, 0, 0, 7]);
+        for tag in 0..tags {
+            // The outer one is a provider's (IEEE 802.1ad) where there are two.
+            bytes.extend(if tag + 1 < tags { [0x88, 0xa8, 0, 9] } else { [0x81, 0, 0, 7] });
         }
         bytes.extend([8, 0, 0x45, 0, 0, 40, 0, 1]);
         bytes.extend(fragment.to_be_bytes());
@@ -80,25 +84,47 @@ mod tests {
     fn what_a_verdict_needs_passes_the_kernel_and_the_rest_stays_outside() {
         let wanted = Wanted::default();
         for (protocol, port) in [(6, 3389), (6, 443), (17, 3389), (17, 3391), (17, 53), (6, 88)] {
-            assert!(
-                lets_through(&wanted, &ipv4(protocol, 0, (50_000, port), false)),
-                "{protocol} {port}"
-            );
-            assert!(
-                lets_through(&wanted, &ipv4(protocol, 0, (port, 50_000), true)),
-                "{protocol} {port} in a VLAN"
-            );
+            for tags in 0..=2 {
+                assert!(
+                    lets_through(&wanted, &ipv4(protocol, 0, (50_000, port), tags)),
+                    "{protocol} {port} behind {tags} tags"
+                );
+                assert!(lets_through(&wanted, &ipv4(protocol, 0, (port, 50_000), tags)));
+            }
         }
-        assert!(lets_through(&wanted, &ipv4(1, 0, (0, 0), false)), "ICMP");
-        assert!(lets_through(&wanted, &ipv4(17, 185, (1, 1), false)), "a fragment");
-        assert!(!lets_through(&wanted, &ipv4(6, 0, (50_000, 8443), false)));
-        assert!(!lets_through(&wanted, &ipv4(17, 0, (50_000, 443), false)));
+        assert!(lets_through(&wanted, &ipv4(1, 0, (0, 0), 0)), "ICMP");
+        assert!(lets_through(&wanted, &ipv4(17, 185, (1, 1), 1)), "a fragment");
+        for tags in 0..=2 {
+            assert!(!lets_through(&wanted, &ipv4(6, 0, (50_000, 8443), tags)));
+            assert!(!lets_through(&wanted, &ipv4(17, 0, (50_000, 443), tags)));
+        }
+    }
+
+    #[test]
+    fn every_link_type_lets_through_the_same() {
+        let wanted = Wanted::default();
+        // What stands before the IP packet on a tunnel, on the pseudo-device in both its versions, on a BSD loopback and on PPP.
+        let sll = [0, 0, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0, 8, 0];
+        let sll2 = [8, 0, 0, 0, 0, 0, 0, 2, 0, 1, 0, 6, 2, 2, 2, 2, 2, 2, 0, 0];
+        let links: [(LinkType, &[u8]); 5] = [
+            (LinkType::RAW, &[]),
+            (LinkType::LINUX_SLL, &sll),
+            (LinkType::LINUX_SLL2, &sll2),
+            (LinkType::NULL, &[2, 0, 0, 0]),
+            (LinkType::PPP, &[0xff, 3, 0, 0x21]),
+        ];
+        for (link, header) in links {
+            let on_link = |protocol, port| [header, &ipv4(protocol, 0, (50_000, port), 0)[14..]].concat();
+            assert!(lets_through_on(link, &wanted, &on_link(6, 3389)), "{link:?}");
+            assert!(lets_through_on(link, &wanted, &on_link(17, 3391)), "{link:?}");
+            assert!(!lets_through_on(link, &wanted, &on_link(6, 8443)), "{link:?}");
+        }
     }
 
     #[test]
     fn it_can_be_widened() {
-        let other = ipv4(6, 0, (50_000, 13_389), false);
-        let quic = ipv4(17, 0, (50_000, 443), false);
+        let other = ipv4(6, 0, (50_000, 13_389), 0);
+        let quic = ipv4(17, 0, (50_000, 443), 0);
         let all_tcp = Wanted {
             all_tcp: true,
             ..Wanted::default()

@@ -10,6 +10,7 @@ use rdpwhy::capture::live::{LiveOptions, Wanted};
 use rdpwhy::examine::Options;
 
 use crate::args::{EXIT_CODES, LookArgs};
+use crate::watch::keep::Form;
 
 const EXAMPLES: &str = "  rdpwhy watch -i eth0
   rdpwhy watch -i eth0 -i wg0 --evidence /var/lib/rdpwhy --log /var/log/rdpwhy.log
@@ -121,9 +122,17 @@ pub struct WatchArgs {
     #[arg(long, value_name = "[ADDRESS:]PORT", help_heading = "Output")]
     pub metrics: Option<Place>,
 
-    /// Keep the packets and the report of each failed attempt in DIR
+    /// Keep a bundle of evidence about each failed attempt in DIR: its packets and reports
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Evidence")]
     pub evidence: Option<PathBuf>,
+
+    /// In which form to keep it
+    #[arg(long, value_name = "FORM", value_enum, default_value_t = Form::Folder, requires = "evidence", help_heading = "Evidence")]
+    pub evidence_form: Form,
+
+    /// Replace names and addresses in evidence
+    #[arg(long, requires = "evidence", help_heading = "Evidence")]
+    pub redact: bool,
 
     /// Keep at most so many attempts in DIR; the oldest leave first
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Evidence")]

@@ -39,9 +39,9 @@ struct Notice<'a> {
 
 impl Writer {
     /// The line of an attempt and, for machines, those of its connections.
-    pub fn verdict(&self, report: &Report, outcome: Outcome, folder: Option<&str>) -> io::Result<String> {
+    pub fn verdict(&self, report: &Report, outcome: Outcome, kept: Option<&str>) -> io::Result<String> {
         match self.lines {
-            Lines::Text => Ok(self.sentence(report, outcome, folder)),
+            Lines::Text => Ok(self.sentence(report, outcome, kept)),
             Lines::Ndjson => {
                 let mut bytes = Vec::new();
                 report
@@ -51,13 +51,13 @@ impl Writer {
                 report
                     .attempts
                     .iter()
-                    .try_for_each(|one| ndjson::attempt(report, one, &mut bytes))?;
+                    .try_for_each(|one| ndjson::live_attempt(report, one, kept, &mut bytes))?;
                 Ok(String::from_utf8_lossy(&bytes).into_owned())
             }
         }
     }
 
-    fn sentence(&self, report: &Report, outcome: Outcome, folder: Option<&str>) -> String {
+    fn sentence(&self, report: &Report, outcome: Outcome, kept: Option<&str>) -> String {
         let Some(attempt) = report.attempts.first() else {
             return String::new();
         };
@@ -81,11 +81,9 @@ impl Writer {
             verdict.confidence,
             printable(&verdict.summary)
         );
-        for note in &report.quality {
-            text.push_str(&format!("  [{}]", printable(&note.text)));
-        }
-        if let Some(folder) = folder {
-            text.push_str(&format!("  [{}]", printable(folder)));
+        let notes = report.quality.iter().map(|note| note.text.as_str());
+        for note in notes.chain(report.shortfalls.iter().map(String::as_str)).chain(kept) {
+            text.push_str(&format!("  [{}]", printable(note)));
         }
         self.people(attempt.started, (word, style), &text)
     }
@@ -148,8 +146,8 @@ pub fn in_words(status: &Status) -> String {
         (status.dropped_by_interface, "dropped by the interface"),
         (status.evicted, "connections judged early or only counted"),
         (status.ring_overruns, "left the memory for recent packets early"),
-        (status.evidence_removed, "evidence folders removed to stay within bounds"),
-        (status.evidence_failed, "evidence folders not written"),
+        (status.evidence_removed, "kept attempts removed to stay within bounds"),
+        (status.evidence_failed, "failures without evidence"),
     ];
     for (n, what) in missed.iter().filter(|(n, _)| *n > 0) {
         text.push_str(&format!(", {n} {what}"));

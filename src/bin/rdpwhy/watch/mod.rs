@@ -15,7 +15,8 @@ use rdpwhy::report::model::{Outcome, SourceReport, Times};
 use rdpwhy::report::{Report, clock, ndjson};
 
 use args::{Lines, WatchArgs};
-use keep::Keep;
+use clerk::{Clerk, Settled};
+use keep::{Keep, Terms};
 use lines::Writer;
 use metrics::Metrics;
 use ring::Ring;
@@ -24,6 +25,7 @@ use tally::{Status, Tally};
 use view::View;
 
 pub mod args;
+mod clerk;
 mod keep;
 mod lines;
 mod metrics;
@@ -46,8 +48,8 @@ const STATUS: Duration = Duration::from_secs(60);
 const REST: Duration = Duration::from_secs(2);
 /// and until it has been empty for so long, which is longer than the kernel gathers packets.
 const PAUSE: Duration = Duration::from_millis(100);
-/// So many attempts are kept in one minute; a storm of failures is counted, and does not stop the capture for its disk.
-const KEPT_PER_MINUTE: u32 = 60;
+/// At the end, evidence is waited for at most so long; systemd waits for 30 s.
+const LAST_EVIDENCE: Duration = Duration::from_secs(20);
 
 /// Watches until it is stopped, and says what was found.
 ///
@@ -91,17 +93,19 @@ pub fn watch(args: &WatchArgs) -> anyhow::Result<ExitCode> {
         ),
         None => None,
     };
+    let zone = if args.local { TimeZone::system() } else { TimeZone::UTC };
     let keep = match &args.evidence {
-        Some(folder) => {
-            Some(Keep::open(folder, args.evidence_count, args.evidence_size).with_context(|| format!("evidence{}", as_whom()))?)
-        }
+        Some(folder) => Some(Keep::open(folder, terms(args, &zone)).with_context(|| format!("evidence{}", as_whom()))?),
+        None => None,
+    };
+    let clerk = match keep {
+        Some(keep) => Some(Clerk::start(keep).context("evidence")?),
         None => None,
     };
     let metrics = Metrics::new();
     if let Some(listener) = listener {
         metrics.serve(listener).context("metrics")?;
     }
-    let zone = if args.local { TimeZone::system() } else { TimeZone::UTC };
     let now = Instant::now();
     let every = args.status.map(|time| time.0);
     let view = match args.tui {
@@ -115,8 +119,8 @@ pub fn watch(args: &WatchArgs) -> anyhow::Result<ExitCode> {
         args,
         live,
         examiner: Examiner::live(args.options()),
-        ring: Ring::new(if keep.is_some() { args.ring_size << 20 } else { 0 }, args.ring_time.0),
-        keep,
+        ring: Ring::new(if clerk.is_some() { args.ring_size << 20 } else { 0 }, args.ring_time.0),
+        clerk,
         writer: Writer {
             lines: args.format,
             zone,
@@ -138,7 +142,6 @@ pub fn watch(args: &WatchArgs) -> anyhow::Result<ExitCode> {
         next_round: now + ROUND,
         status_every: every.or((args.format == Lines::Ndjson).then_some(STATUS)),
         next_status: now + every.unwrap_or(STATUS),
-        minute: (now, 0),
         last_frame: None,
     };
     watch.run()
@@ -152,13 +155,42 @@ fn systemd_unit() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What evidence is to be kept.
+fn terms(args: &WatchArgs, zone: &TimeZone) -> Terms {
+    let options = args.options();
+    let shown = |name: &String| if args.redact { "(redacted)".to_owned() } else { name.clone() };
+    let mut words = vec!["watch".to_owned()];
+    for (option, names) in [
+        ("--host", &options.hosts),
+        ("--user", &options.users),
+        ("--gateway", &options.gateways),
+    ] {
+        words.extend(names.iter().map(|name| format!("{option} {}", shown(name))));
+    }
+    words.extend(args.port.iter().map(|port| format!("--port {port}")));
+    for (given, option) in [(args.all_tcp, "--all-tcp"), (args.redact, "--redact")] {
+        if given {
+            words.push(option.to_owned());
+        }
+    }
+    Terms {
+        form: args.evidence_form,
+        redact: args.redact,
+        most: args.evidence_count as usize,
+        most_bytes: args.evidence_size << 20,
+        options,
+        words,
+        zone: zone.clone(),
+    }
+}
+
 /// Everything that takes part.
 struct Watch<'a> {
     args: &'a WatchArgs,
     live: Live,
     examiner: Examiner,
     ring: Ring,
-    keep: Option<Keep>,
+    clerk: Option<Clerk>,
     writer: Writer,
     sinks: Sinks,
     tally: Tally,
@@ -170,8 +202,6 @@ struct Watch<'a> {
     next_round: Instant,
     status_every: Option<Duration>,
     next_status: Instant,
-    /// The begin of this minute, and how many attempts were kept in it.
-    minute: (Instant, u32),
     /// The time of the last packet, where there was no pause since the last round: the kernel may hold more.
     last_frame: Option<Timestamp>,
 }
@@ -180,6 +210,10 @@ impl Watch<'_> {
     fn run(mut self) -> anyhow::Result<ExitCode> {
         self.greet()?;
         self.watch_on()?;
+        // The terminal is given back before the last lines.
+        if self.view.take().is_some() {
+            self.sinks.stdout = true;
+        }
         self.take_rest();
         self.finish()
     }
@@ -190,7 +224,7 @@ impl Watch<'_> {
             match self.live.tick() {
                 Tick::Frame(frame) => {
                     self.last_frame = Some(frame.at);
-                    if self.keep.is_some() {
+                    if self.clerk.is_some() {
                         self.ring.push(&frame);
                     }
                     self.examiner.push(&frame);
@@ -203,6 +237,9 @@ impl Watch<'_> {
                 Tick::News(news) => self.news(&news)?,
             }
             burst = 0;
+            while let Some(settled) = self.clerk.as_mut().and_then(Clerk::settled) {
+                self.tell_settled(settled)?;
+            }
             let now = Instant::now();
             if now >= self.next_round {
                 self.next_round = now + ROUND;
@@ -224,7 +261,7 @@ impl Watch<'_> {
         let mut quiet = Instant::now();
         while Instant::now() < until && quiet.elapsed() < PAUSE {
             if let Tick::Frame(frame) = self.live.tick() {
-                if self.keep.is_some() {
+                if self.clerk.is_some() {
                     self.ring.push(&frame);
                 }
                 self.examiner.push(&frame);
@@ -301,26 +338,24 @@ impl Watch<'_> {
             self.tally.own_up(&mut report);
             let outcome = self.tally.count(&report);
             self.metrics.attempt(&report);
-            if let Some(view) = &mut self.view {
-                view.verdict(&report, outcome);
+            let ends: Vec<_> = report.connections.iter().map(|one| (one.client, one.server)).collect();
+            match (&mut self.clerk, outcome) {
+                (Some(clerk), Outcome::Failure) => match clerk.take(report, &mut self.ring, &source) {
+                    // It is told when its evidence is on disk.
+                    Ok(()) => {}
+                    Err(refused) => {
+                        if let Some(why) = &refused.why {
+                            self.notice(why)?;
+                        }
+                        self.tell(&refused.report, outcome, None)?;
+                    }
+                },
+                _ => self.tell(&report, outcome, None)?,
             }
-            let folder = match outcome {
-                Outcome::Failure => self.keep_evidence(&report)?,
-                _ => None,
-            };
-            for connection in &report.connections {
-                if let Some(server) = connection.server {
-                    self.ring.close(connection.client, server);
+            for (client, server) in ends {
+                if let Some(server) = server {
+                    self.ring.close(client, server);
                 }
-            }
-            if outcome == Outcome::Failure || self.args.all {
-                let line = self.writer.verdict(&report, outcome, folder.as_deref())?;
-                let urgency = if outcome == Outcome::Failure {
-                    Urgency::Warning
-                } else {
-                    Urgency::Info
-                };
-                self.say(urgency, &line);
             }
             if self.is_done(Instant::now()) && !self.stop.load(Ordering::Relaxed) {
                 // --count and --until-failure mean exactly that many.
@@ -330,27 +365,9 @@ impl Watch<'_> {
         Ok(())
     }
 
-    /// Keeps the evidence of a failure before it is told; what was told is on disk.
-    fn keep_evidence(&mut self, report: &Report) -> anyhow::Result<Option<String>> {
-        let Some(keep) = &mut self.keep else { return Ok(None) };
-        let now = Instant::now();
-        if now - self.minute.0 >= Duration::from_secs(60) {
-            self.minute = (now, 0);
-        }
-        self.minute.1 += 1;
-        if self.minute.1 > KEPT_PER_MINUTE {
-            keep.failed += 1;
-            if self.minute.1 == KEPT_PER_MINUTE + 1 {
-                self.notice(&format!(
-                    "more than {KEPT_PER_MINUTE} failures in a minute: their evidence is not kept until the next one"
-                ))?;
-            }
-            return Ok(None);
-        }
-        let Some(source) = report.sources.first() else {
-            return Ok(None);
-        };
-        match keep.attempt(report, &self.ring, &source.summary) {
+    /// Tells a failure whose evidence has been dealt with: what was told is on disk.
+    fn tell_settled(&mut self, Settled { report, done }: Settled) -> anyhow::Result<()> {
+        let place = match done {
             Ok(done) => {
                 if !done.removed.is_empty() {
                     self.notice(&format!(
@@ -358,13 +375,31 @@ impl Watch<'_> {
                         done.removed.join(", ")
                     ))?;
                 }
-                Ok(Some(done.folder.display().to_string()))
+                Some(done.place.display().to_string())
             }
             Err(error) => {
-                self.notice(&format!("the evidence of the next failure could not be kept: {error}"))?;
-                Ok(None)
+                self.notice(&format!("the evidence of the next failure could not be kept: {error:#}"))?;
+                None
             }
+        };
+        self.tell(&report, Outcome::Failure, place.as_deref())
+    }
+
+    /// Tells an attempt.
+    fn tell(&mut self, report: &Report, outcome: Outcome, kept: Option<&str>) -> anyhow::Result<()> {
+        if let Some(view) = &mut self.view {
+            view.verdict(report, outcome);
         }
+        if outcome != Outcome::Failure && !self.args.all {
+            return Ok(());
+        }
+        let line = self.writer.verdict(report, outcome, kept)?;
+        let urgency = match outcome {
+            Outcome::Failure => Urgency::Warning,
+            _ => Urgency::Info,
+        };
+        self.say(urgency, &line);
+        Ok(())
     }
 
     fn notice(&mut self, text: &str) -> anyhow::Result<()> {
@@ -391,7 +426,7 @@ impl Watch<'_> {
     fn status(&self) -> Status {
         let drops = self.live.drops();
         let (ring_packets, ring_bytes) = self.ring.held();
-        let kept = |of: fn(&Keep) -> u64| self.keep.as_ref().map_or(0, of);
+        let kept = |of: fn(&Clerk) -> u64| self.clerk.as_ref().map_or(0, of);
         Status {
             at: clock::rfc3339(Live::now()),
             packets: self.live.packets(),
@@ -405,19 +440,15 @@ impl Watch<'_> {
             ring_packets,
             ring_bytes,
             ring_overruns: self.ring.overruns,
-            evidence_kept: kept(|keep| keep.kept),
-            evidence_removed: kept(|keep| keep.removed),
-            evidence_failed: kept(|keep| keep.failed),
+            evidence_kept: kept(|clerk| clerk.kept),
+            evidence_removed: kept(|clerk| clerk.removed),
+            evidence_failed: kept(|clerk| clerk.failed),
             memory: tally::memory(),
         }
     }
 
     /// Judges what is open, tells it, and says how it was.
     fn finish(mut self) -> anyhow::Result<ExitCode> {
-        // The terminal is given back before the last lines.
-        if self.view.take().is_some() {
-            self.sinks.stdout = true;
-        }
         let source = self.live.summary();
         self.tally.look(Live::now(), self.live.drops());
         self.args_met_or(|watch| {
@@ -425,6 +456,10 @@ impl Watch<'_> {
             watch.examiner.cut();
             watch.deliver()
         })?;
+        let until = Instant::now() + LAST_EVIDENCE;
+        while let Some(settled) = self.clerk.as_mut().and_then(|clerk| clerk.settled_until(until)) {
+            self.tell_settled(settled)?;
+        }
         let status = self.status();
         match self.args.format {
             Lines::Text => {

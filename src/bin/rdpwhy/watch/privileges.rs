@@ -13,6 +13,8 @@ const NOBODY: &str = "nobody";
 /// Where there is no such user, or the system refuses.
 pub fn drop_to(named: Option<&str>) -> anyhow::Result<Option<String>> {
     if !Uid::effective().is_root() {
+        #[cfg(target_os = "linux")]
+        keep_what_captures().context("dropping the rights that are not needed any more")?;
         return Ok(None);
     }
     let user = match named {
@@ -45,6 +47,19 @@ fn by_sudo() -> anyhow::Result<Option<User>> {
     })
 }
 
+/// Leaves at most the right to capture, also to a program that `setcap` gave more.
+#[cfg(target_os = "linux")]
+fn keep_what_captures() -> rustix::io::Result<()> {
+    use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+    let capture = capabilities(None)?.permitted & CapabilitySet::NET_RAW;
+    let sets = CapabilitySets {
+        effective: capture,
+        permitted: capture,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, sets)
+}
+
 fn become_user(uid: Uid, gid: Gid) -> anyhow::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::thread::set_keep_capabilities(true)?;
@@ -53,16 +68,7 @@ fn become_user(uid: Uid, gid: Gid) -> anyhow::Result<()> {
     setgid(gid)?;
     setuid(uid)?;
     #[cfg(target_os = "linux")]
-    {
-        use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
-        let capture = CapabilitySet::NET_RAW;
-        let sets = CapabilitySets {
-            effective: capture,
-            permitted: capture,
-            inheritable: CapabilitySet::empty(),
-        };
-        set_capabilities(None, sets)?;
-    }
+    keep_what_captures()?;
     if setuid(Uid::from_raw(0)).is_ok() {
         bail!("the rights of root came back");
     }

@@ -1,9 +1,14 @@
-//! Frames in, what passed lately out: bounded by time and by bytes.
+//! Frames in, what passed lately out: bounded by time and by bytes. Packets lie in blocks, which whoever writes evidence shares with the
+//! ring instead of copying them.
 
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use rdpwhy::capture::{Frame, FrameNo, LinkType, PacketOptions, Span, Timestamp};
+use rdpwhy::capture::{
+    CaptureError, Event, Frame, FrameNo, InterfaceSummary, LinkType, PacketOptions, Source, SourceSummary, Span, Timestamp,
+};
 use rdpwhy::packet::fast;
 
 /// The first bytes of each flow are kept whole; a session's pictures and other bulk are cut to headers.
@@ -12,44 +17,102 @@ const WHOLE: u64 = 512 << 10;
 const HEADERS: usize = 160;
 /// How many flows are told apart at one time.
 const FLOWS: usize = 65_536;
-/// What a packet costs besides its bytes.
-const OVERHEAD: u64 = 128;
-/// A packet that is remembered.
+/// The ring is forgotten block by block: a block holds at most this part of the bytes and of the time that the ring may hold,
+const PARTS: u64 = 64;
+/// and never more bytes than this, for it is allocated in one piece.
+const BLOCK: u64 = 256 << 10;
+
+/// A packet that is remembered: where its bytes end in its block, and what is known besides.
 #[derive(Debug)]
 struct Kept {
     no: FrameNo,
     at: Timestamp,
-    link: LinkType,
-    interface: u32,
+    end: u32,
     wire_len: u32,
-    /// Who sent it to whom, where that stands at a fixed place.
-    ends: Option<(IpAddr, IpAddr)>,
-    bytes: Box<[u8]>,
+    interface: u32,
+    link: LinkType,
 }
 
-impl Kept {
-    /// The frame again.
-    fn frame(&self) -> Frame<'_> {
-        Frame {
-            no: self.no,
-            at: self.at,
-            link: self.link,
-            interface: self.interface,
-            bytes: &self.bytes,
-            wire_len: self.wire_len,
+/// Packets that are forgotten together.
+#[derive(Debug)]
+struct Block {
+    packets: Vec<Kept>,
+    bytes: Vec<u8>,
+    /// What this block adds to `alive`.
+    size: u64,
+    /// The bytes of all blocks that the ring or evidence in the making still hold.
+    alive: Arc<AtomicU64>,
+}
+
+impl Block {
+    fn new(alive: &Arc<AtomicU64>) -> Block {
+        Block {
+            packets: Vec::new(),
+            bytes: Vec::new(),
+            size: 0,
+            alive: Arc::clone(alive),
+        }
+    }
+
+    /// What it takes in memory.
+    fn weight(&self) -> u64 {
+        (self.bytes.capacity() + self.packets.capacity() * size_of::<Kept>()) as u64
+    }
+
+    fn push(&mut self, frame: &Frame<'_>, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.packets.push(Kept {
+            no: frame.no,
+            at: frame.at,
+            end: u32::try_from(self.bytes.len()).unwrap_or(u32::MAX),
+            wire_len: frame.wire_len,
+            interface: frame.interface,
+            link: frame.link,
+        });
+    }
+
+    /// Ends it: nothing is added any more.
+    fn freeze(mut self) -> Arc<Block> {
+        self.bytes.shrink_to_fit();
+        self.packets.shrink_to_fit();
+        self.size = self.weight();
+        self.alive.fetch_add(self.size, Ordering::Relaxed);
+        Arc::new(self)
+    }
+
+    fn frame(&self, place: usize) -> Option<Frame<'_>> {
+        let kept = self.packets.get(place)?;
+        let before = place.checked_sub(1).and_then(|before| self.packets.get(before));
+        let start = before.map_or(0, |before| before.end as usize);
+        Some(Frame {
+            no: kept.no,
+            at: kept.at,
+            link: kept.link,
+            interface: kept.interface,
+            bytes: self.bytes.get(start..kept.end as usize)?,
+            wire_len: kept.wire_len,
             direction: None,
             options: PacketOptions::default(),
-        }
+        })
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(self.size, Ordering::Relaxed);
     }
 }
 
 /// What passed lately.
 #[derive(Debug)]
 pub struct Ring {
-    packets: VecDeque<Kept>,
+    blocks: VecDeque<Arc<Block>>,
+    open: Block,
     bytes: u64,
+    packets: usize,
     most_bytes: u64,
     most_time: Span,
+    alive: Arc<AtomicU64>,
     /// Bytes seen of each flow.
     flows: HashMap<(SocketAddr, SocketAddr), u64>,
     /// Packets that left before their time because the ring was full.
@@ -59,11 +122,15 @@ pub struct Ring {
 impl Ring {
     /// A ring for so many bytes and so long a time.
     pub fn new(bytes: u64, time: std::time::Duration) -> Ring {
+        let alive = Arc::default();
         Ring {
-            packets: VecDeque::new(),
+            blocks: VecDeque::new(),
+            open: Block::new(&alive),
             bytes: 0,
+            packets: 0,
             most_bytes: bytes,
             most_time: Span(i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)),
+            alive,
             flows: HashMap::new(),
             overruns: 0,
         }
@@ -71,46 +138,51 @@ impl Ring {
 
     /// Remembers a frame.
     pub fn push(&mut self, frame: &Frame<'_>) {
-        let ends = fast::peek(frame).map(|peek| {
-            (
-                SocketAddr::new(peek.src, peek.src_port),
-                SocketAddr::new(peek.dst, peek.dst_port),
-            )
-        });
-        let bytes = if self.is_bulk(ends, frame.bytes.len() as u64) {
+        let bytes = if self.is_bulk(frame) {
             frame.bytes.get(..HEADERS).unwrap_or(frame.bytes)
         } else {
             frame.bytes
         };
-        self.bytes += bytes.len() as u64 + OVERHEAD;
-        self.packets.push_back(Kept {
-            no: frame.no,
-            at: frame.at,
-            link: frame.link,
-            interface: frame.interface,
-            wire_len: frame.wire_len,
-            ends: ends.map(|(from, to)| (from.ip(), to.ip())),
-            bytes: bytes.into(),
-        });
-        while let Some(oldest) = self.packets.front() {
-            let expired = frame.at.since(oldest.at) > self.most_time;
+        let began = self.open.packets.first().map(|first| first.at);
+        let most_time = Span(self.most_time.0 / PARTS as i64);
+        let is_full = self.open.bytes.len() as u64 >= (self.most_bytes / PARTS).min(BLOCK);
+        if began.is_some_and(|began| is_full || frame.at.since(began) > most_time) {
+            self.close_block();
+        }
+        self.open.push(frame, bytes);
+        while let Some(oldest) = self.blocks.front() {
+            // Of a clock that was set back, the first packet may be the younger one.
+            let expires = |kept: &Kept| frame.at.since(kept.at) > self.most_time;
+            let expired = oldest.packets.last().is_none_or(expires);
             if !expired && self.bytes <= self.most_bytes {
                 break;
             }
-            self.overruns += u64::from(!expired);
-            self.bytes -= oldest.bytes.len() as u64 + OVERHEAD;
-            self.packets.pop_front();
+            if !expired {
+                self.overruns += oldest.packets.iter().filter(|kept| !expires(kept)).count() as u64;
+            }
+            self.bytes -= oldest.size;
+            self.packets -= oldest.packets.len();
+            self.blocks.pop_front();
         }
     }
 
+    fn close_block(&mut self) {
+        let block = std::mem::replace(&mut self.open, Block::new(&self.alive)).freeze();
+        self.bytes += block.size;
+        self.packets += block.packets.len();
+        self.blocks.push_back(block);
+    }
+
     /// Whether this packet comes after the first bytes of its flow.
-    fn is_bulk(&mut self, ends: Option<(SocketAddr, SocketAddr)>, len: u64) -> bool {
-        let Some((a, b)) = ends else { return false };
+    fn is_bulk(&mut self, frame: &Frame<'_>) -> bool {
+        let Some(peek) = fast::peek(frame) else { return false };
+        let a = SocketAddr::new(peek.src, peek.src_port);
+        let b = SocketAddr::new(peek.dst, peek.dst_port);
         if self.flows.len() >= FLOWS {
             self.flows.clear();
         }
         let seen = self.flows.entry((a.min(b), a.max(b))).or_default();
-        *seen += len;
+        *seen += frame.bytes.len() as u64;
         *seen > WHOLE
     }
 
@@ -121,21 +193,81 @@ impl Ring {
 
     /// How many packets and bytes are remembered.
     pub fn held(&self) -> (usize, u64) {
-        (self.packets.len(), self.bytes)
+        let open = &self.open;
+        (self.packets + open.packets.len(), self.bytes + open.weight())
     }
 
-    /// Whether packets from the time of this moment are still there.
-    pub fn reaches(&self, at: Timestamp) -> bool {
-        self.overruns == 0 || self.packets.front().is_some_and(|oldest| oldest.at <= at)
+    /// Whether evidence that waits to be written holds on to more than the ring itself may: it must not grow with a slow disk.
+    pub fn is_strained(&self) -> bool {
+        self.alive.load(Ordering::Relaxed) > self.most_bytes.saturating_mul(2)
     }
 
-    /// What is remembered of these hosts, the oldest first, and what cannot be told at a glance to be of others.
-    pub fn of<'a>(&'a self, hosts: &'a HashSet<IpAddr>) -> impl Iterator<Item = Frame<'a>> {
-        let concerns = move |kept: &&Kept| match &kept.ends {
-            Some((from, to)) => hosts.contains(from) || hosts.contains(to),
-            None => true,
-        };
-        self.packets.iter().filter(concerns).map(Kept::frame)
+    /// What is remembered at this moment, for evidence about an attempt that began then.
+    pub fn share(&mut self, began: Timestamp, about: &SourceSummary) -> Memory {
+        if !self.open.packets.is_empty() {
+            self.close_block();
+        }
+        let oldest = self.blocks.front().and_then(|block| block.packets.first());
+        let blocks: Vec<Arc<Block>> = self.blocks.iter().map(Arc::clone).collect();
+        let mut summary = about.clone();
+        summary.interfaces.clear();
+        Memory {
+            reaches: self.overruns == 0 || oldest.is_some_and(|oldest| oldest.at <= began),
+            blocks,
+            known: about.interfaces.clone(),
+            places: HashMap::new(),
+            summary,
+            block: 0,
+            packet: 0,
+        }
+    }
+}
+
+/// What was remembered at one moment, to be read once as a capture: frames have the numbers that they had live.
+#[derive(Debug)]
+pub struct Memory {
+    /// Whether packets from the begin of the attempt were still there.
+    pub reaches: bool,
+    blocks: Vec<Arc<Block>>,
+    /// The interfaces of the live capture.
+    known: Vec<InterfaceSummary>,
+    /// Those of this one: an interface that was away may be of another link type since, and is another interface in a file.
+    places: HashMap<(u32, LinkType), u32>,
+    summary: SourceSummary,
+    block: usize,
+    packet: usize,
+}
+
+impl Source for Memory {
+    fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError> {
+        while self
+            .blocks
+            .get(self.block)
+            .is_some_and(|block| self.packet >= block.packets.len())
+        {
+            (self.block, self.packet) = (self.block + 1, 0);
+        }
+        self.packet += 1;
+        let frame = self.blocks.get(self.block).and_then(|block| block.frame(self.packet - 1));
+        let Some(frame) = frame else { return Ok(None) };
+        let interface = *self.places.entry((frame.interface, frame.link)).or_insert_with(|| {
+            let place = u32::try_from(self.summary.interfaces.len()).unwrap_or(u32::MAX);
+            let known = self.known.get(frame.interface as usize).cloned().unwrap_or_default();
+            self.summary.interfaces.push(InterfaceSummary {
+                link: frame.link,
+                ..known
+            });
+            place
+        });
+        Ok(Some(Event::Frame(Frame { interface, ..frame })))
+    }
+
+    fn summary(&self) -> SourceSummary {
+        self.summary.clone()
+    }
+
+    fn bytes_read(&self) -> u64 {
+        0
     }
 }
 
@@ -156,22 +288,57 @@ mod tests {
         }
     }
 
+    fn numbers(memory: &mut Memory) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        while let Some(Event::Frame(frame)) = memory.next().unwrap() {
+            assert_eq!(frame.bytes, [frame.no.0 as u8; 100]);
+            numbers.push(frame.no.0);
+        }
+        numbers
+    }
+
     #[test]
     fn time_and_bytes_bound_it_and_only_bytes_are_an_overrun() {
-        let mut ring = Ring::new(10 * (100 + OVERHEAD), std::time::Duration::from_secs(5));
-        let packet = [0_u8; 100];
-        for n in 0..10 {
-            ring.push(&frame(n, 0, &packet));
+        // Blocks of one packet each.
+        let mut ring = Ring::new(10 * (100 + size_of::<Kept>() as u64), std::time::Duration::from_secs(5));
+        for n in 0..11 {
+            ring.push(&frame(n, 0, &[n as u8; 100]));
         }
-        assert_eq!((ring.held().0, ring.overruns), (10, 0));
-        ring.push(&frame(10, 1, &packet));
-        assert_eq!((ring.held().0, ring.overruns), (10, 1));
-        assert!(!ring.reaches(Timestamp(-1)) && ring.reaches(Timestamp(0)));
-        ring.push(&frame(11, 6, &packet));
         assert_eq!(
             (ring.held().0, ring.overruns),
-            (2, 1),
+            (11, 0),
+            "ten, and the one that is being filled"
+        );
+        ring.push(&frame(11, 1, &[11; 100]));
+        assert_eq!((ring.held().0, ring.overruns), (11, 1));
+        let about = SourceSummary::default();
+        assert!(!ring.share(Timestamp(-1), &about).reaches && ring.share(Timestamp(0), &about).reaches);
+        ring.push(&frame(12, 6, &[12; 100]));
+        let mut rest = ring.share(Timestamp(0), &about);
+        assert_eq!(
+            (numbers(&mut rest), ring.overruns),
+            (vec![11, 12], 1),
             "what was too old left without being missed"
         );
+    }
+
+    #[test]
+    fn what_was_shared_stays_whatever_the_ring_forgets_and_is_counted_until_it_goes() {
+        let mut ring = Ring::new(64 << 10, std::time::Duration::from_secs(900));
+        let send =
+            |ring: &mut Ring, from: u64| (from..from + 1_000).for_each(|n| ring.push(&frame(n, n as i64 / 100, &[n as u8; 100])));
+        let mut shared = Vec::new();
+        for round in 0..4 {
+            send(&mut ring, round * 1_000);
+            shared.push(ring.share(Timestamp(0), &SourceSummary::default()));
+        }
+        assert!(ring.is_strained() && ring.held().1 <= 66 << 10, "{:?}", ring.held());
+        for (round, memory) in (1..).zip(&mut shared) {
+            let numbers = numbers(memory);
+            assert_eq!(numbers.last(), Some(&(round * 1_000 - 1)));
+            assert!(numbers.len() > 300 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
+        }
+        shared.clear();
+        assert!(!ring.is_strained());
     }
 }
