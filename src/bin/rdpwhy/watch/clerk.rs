@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::IpAddr;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ struct Job {
 /// The thread that writes, and what it has not written yet.
 #[derive(Debug)]
 pub struct Clerk {
-    jobs: Option<SyncSender<Job>>,
+    jobs: Option<SyncSender<Box<Job>>>,
     done: Receiver<anyhow::Result<Done>>,
     /// The failures that it was given, in order: each is told when its evidence is on disk.
     waiting: VecDeque<Report>,
@@ -65,7 +66,7 @@ impl Clerk {
     /// # Errors
     /// Where none can be started.
     pub fn start(mut keep: Keep) -> io::Result<Clerk> {
-        let (jobs, todo) = mpsc::sync_channel::<Job>(WAITING);
+        let (jobs, todo) = mpsc::sync_channel::<Box<Job>>(WAITING);
         let (tell, done) = mpsc::channel();
         let write = move || {
             for mut job in todo {
@@ -104,17 +105,17 @@ impl Clerk {
             Some("the disk is slower than the failures come: the evidence of one is not kept".to_owned())
         } else {
             let began = report.attempts.first().map(|attempt| attempt.started).unwrap_or_default();
-            let memory = ring.share(began, about);
+            let memory = ring.share(&hosts(&report), began, about);
             if !memory.reaches {
                 report.shortfalls.push(
                     "the first packets of this attempt had left the memory for recent packets: --ring-size and --ring-time"
                         .to_owned(),
                 );
             }
-            let job = Job {
+            let job = Box::new(Job {
                 report: report.clone(),
                 memory,
-            };
+            });
             match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
                 Some(Ok(())) => {
                     self.waiting.push_back(report);
@@ -164,6 +165,17 @@ impl Clerk {
         }
         Some(Settled { report, done })
     }
+}
+
+/// Everybody whose packets evidence may hold: whom the client asks for names and tickets speaks with the client.
+fn hosts(report: &Report) -> Vec<IpAddr> {
+    let clients = report.attempts.iter().map(|attempt| attempt.client);
+    let connections = report.connections.iter();
+    let ends = connections.flat_map(|one| [Some(one.client.ip()), one.server.map(|server| server.ip())]);
+    let mut hosts: Vec<IpAddr> = clients.chain(ends.flatten()).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
 }
 
 const GONE: &str = "the thread that writes evidence has ended";

@@ -2,14 +2,15 @@
 //! ring instead of copying them.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rdpwhy::capture::{
     CaptureError, Event, Frame, FrameNo, InterfaceSummary, LinkType, PacketOptions, Source, SourceSummary, Span, Timestamp,
 };
-use rdpwhy::packet::fast;
+use rdpwhy::packet::{Body, decode, fast};
+use rustc_hash::FxHashSet;
 
 /// The first bytes of each flow are kept whole; a session's pictures and other bulk are cut to headers.
 const WHOLE: u64 = 512 << 10;
@@ -38,6 +39,8 @@ struct Kept {
 struct Block {
     packets: Vec<Kept>,
     bytes: Vec<u8>,
+    /// Who sends, receives or is spoken of in these packets.
+    hosts: FxHashSet<IpAddr>,
     /// What this block adds to `alive`.
     size: u64,
     /// The bytes of all blocks that the ring or evidence in the making still hold.
@@ -49,6 +52,7 @@ impl Block {
         Block {
             packets: Vec::new(),
             bytes: Vec::new(),
+            hosts: FxHashSet::default(),
             size: 0,
             alive: Arc::clone(alive),
         }
@@ -56,7 +60,9 @@ impl Block {
 
     /// What it takes in memory.
     fn weight(&self) -> u64 {
-        (self.bytes.capacity() + self.packets.capacity() * size_of::<Kept>()) as u64
+        // A hash table has a byte of its own for each place.
+        let hosts = self.hosts.capacity() * (size_of::<IpAddr>() + 1);
+        (self.bytes.capacity() + self.packets.capacity() * size_of::<Kept>() + hosts) as u64
     }
 
     fn push(&mut self, frame: &Frame<'_>, bytes: &[u8]) {
@@ -75,6 +81,7 @@ impl Block {
     fn freeze(mut self) -> Arc<Block> {
         self.bytes.shrink_to_fit();
         self.packets.shrink_to_fit();
+        self.hosts.shrink_to_fit();
         self.size = self.weight();
         self.alive.fetch_add(self.size, Ordering::Relaxed);
         Arc::new(self)
@@ -138,7 +145,15 @@ impl Ring {
 
     /// Remembers a frame.
     pub fn push(&mut self, frame: &Frame<'_>) {
-        let bytes = if self.is_bulk(frame) {
+        let peek = fast::peek(frame);
+        let ends = peek.map(|peek| {
+            (
+                SocketAddr::new(peek.src, peek.src_port),
+                SocketAddr::new(peek.dst, peek.dst_port),
+            )
+        });
+        let is_bulk = ends.is_some_and(|(from, to)| self.is_bulk(from, to, frame.bytes.len() as u64));
+        let bytes = if is_bulk {
             frame.bytes.get(..HEADERS).unwrap_or(frame.bytes)
         } else {
             frame.bytes
@@ -148,6 +163,10 @@ impl Ring {
         let is_full = self.open.bytes.len() as u64 >= (self.most_bytes / PARTS).min(BLOCK);
         if began.is_some_and(|began| is_full || frame.at.since(began) > most_time) {
             self.close_block();
+        }
+        match ends {
+            Some((from, to)) => self.open.hosts.extend([from.ip(), to.ip()]),
+            None => self.open.hosts.extend(hosts_of(frame)),
         }
         self.open.push(frame, bytes);
         while let Some(oldest) = self.blocks.front() {
@@ -174,15 +193,12 @@ impl Ring {
     }
 
     /// Whether this packet comes after the first bytes of its flow.
-    fn is_bulk(&mut self, frame: &Frame<'_>) -> bool {
-        let Some(peek) = fast::peek(frame) else { return false };
-        let a = SocketAddr::new(peek.src, peek.src_port);
-        let b = SocketAddr::new(peek.dst, peek.dst_port);
+    fn is_bulk(&mut self, a: SocketAddr, b: SocketAddr, len: u64) -> bool {
         if self.flows.len() >= FLOWS {
             self.flows.clear();
         }
         let seen = self.flows.entry((a.min(b), a.max(b))).or_default();
-        *seen += frame.bytes.len() as u64;
+        *seen += len;
         *seen > WHOLE
     }
 
@@ -202,13 +218,15 @@ impl Ring {
         self.alive.load(Ordering::Relaxed) > self.most_bytes.saturating_mul(2)
     }
 
-    /// What is remembered at this moment, for evidence about an attempt that began then.
-    pub fn share(&mut self, began: Timestamp, about: &SourceSummary) -> Memory {
+    /// What is remembered at this moment, for evidence about an attempt of these hosts that began then: packets of others are among
+    /// them.
+    pub fn share(&mut self, hosts: &[IpAddr], began: Timestamp, about: &SourceSummary) -> Memory {
         if !self.open.packets.is_empty() {
             self.close_block();
         }
         let oldest = self.blocks.front().and_then(|block| block.packets.first());
-        let blocks: Vec<Arc<Block>> = self.blocks.iter().map(Arc::clone).collect();
+        let concerns = |block: &&Arc<Block>| hosts.iter().any(|host| block.hosts.contains(host));
+        let blocks: Vec<Arc<Block>> = self.blocks.iter().filter(concerns).map(Arc::clone).collect();
         let mut summary = about.clone();
         summary.interfaces.clear();
         Memory {
@@ -221,6 +239,18 @@ impl Ring {
             packet: 0,
         }
     }
+}
+
+/// The hosts of a packet that cannot be looked at in passing; those of the packet that an ICMP message is about, too.
+fn hosts_of(frame: &Frame<'_>) -> Vec<IpAddr> {
+    let Ok(packet) = decode(frame) else { return Vec::new() };
+    let mut hosts = vec![packet.ip.src, packet.ip.dst];
+    if let Body::Icmp(message) = &packet.body
+        && let Some(quoted) = &message.quoted
+    {
+        hosts.extend([quoted.src.ip(), quoted.dst.ip()]);
+    }
+    hosts
 }
 
 /// What was remembered at one moment, to be read once as a capture: frames have the numbers that they had live.
@@ -275,23 +305,37 @@ impl Source for Memory {
 mod tests {
     use super::*;
 
-    fn frame(no: u64, at: i64, bytes: &[u8]) -> Frame<'_> {
-        Frame {
+    const US: [IpAddr; 1] = [IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1))];
+
+    /// A SYN of 10.0.0.1 to a host with the number of the frame.
+    fn push(ring: &mut Ring, no: u64, at: i64) {
+        let host = [10, 1, (no >> 8) as u8, no as u8];
+        let builder = etherparse::PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4([10, 0, 0, 1], host, 64)
+            .tcp(50_000, 3389, no as u32, 64_240)
+            .syn();
+        let mut bytes = Vec::new();
+        builder.write(&mut bytes, &[]).unwrap();
+        ring.push(&Frame {
             no: FrameNo(no),
             at: Timestamp(at * 1_000_000_000),
             link: LinkType::ETHERNET,
             interface: 0,
-            bytes,
+            bytes: &bytes,
             wire_len: bytes.len() as u32,
             direction: None,
             options: PacketOptions::default(),
-        }
+        });
+    }
+
+    fn share(ring: &mut Ring, hosts: &[IpAddr], began: i64) -> Memory {
+        ring.share(hosts, Timestamp(began), &SourceSummary::default())
     }
 
     fn numbers(memory: &mut Memory) -> Vec<u64> {
         let mut numbers = Vec::new();
         while let Some(Event::Frame(frame)) = memory.next().unwrap() {
-            assert_eq!(frame.bytes, [frame.no.0 as u8; 100]);
+            assert_eq!(frame.bytes[32..34], (frame.no.0 as u16).to_be_bytes());
             numbers.push(frame.no.0);
         }
         numbers
@@ -299,25 +343,22 @@ mod tests {
 
     #[test]
     fn time_and_bytes_bound_it_and_only_bytes_are_an_overrun() {
-        // Blocks of one packet each.
-        let mut ring = Ring::new(10 * (100 + size_of::<Kept>() as u64), std::time::Duration::from_secs(5));
-        for n in 0..11 {
-            ring.push(&frame(n, 0, &[n as u8; 100]));
+        // So small that each packet has a block of its own.
+        let mut ring = Ring::new(2_000, std::time::Duration::from_secs(5));
+        let mut pushed = 0;
+        while ring.overruns == 0 {
+            push(&mut ring, pushed, 0);
+            pushed += 1;
         }
+        let held = ring.held().0 as u64;
+        assert!(held > 5 && held == pushed - 1, "{held} of {pushed}");
+        assert!(!share(&mut ring, &US, -1).reaches && share(&mut ring, &US, 0).reaches);
+        push(&mut ring, pushed, 1);
+        let overruns = ring.overruns;
+        push(&mut ring, pushed + 1, 6);
         assert_eq!(
-            (ring.held().0, ring.overruns),
-            (11, 0),
-            "ten, and the one that is being filled"
-        );
-        ring.push(&frame(11, 1, &[11; 100]));
-        assert_eq!((ring.held().0, ring.overruns), (11, 1));
-        let about = SourceSummary::default();
-        assert!(!ring.share(Timestamp(-1), &about).reaches && ring.share(Timestamp(0), &about).reaches);
-        ring.push(&frame(12, 6, &[12; 100]));
-        let mut rest = ring.share(Timestamp(0), &about);
-        assert_eq!(
-            (numbers(&mut rest), ring.overruns),
-            (vec![11, 12], 1),
+            (numbers(&mut share(&mut ring, &US, 0)), ring.overruns),
+            (vec![pushed, pushed + 1], overruns),
             "what was too old left without being missed"
         );
     }
@@ -325,20 +366,28 @@ mod tests {
     #[test]
     fn what_was_shared_stays_whatever_the_ring_forgets_and_is_counted_until_it_goes() {
         let mut ring = Ring::new(64 << 10, std::time::Duration::from_secs(900));
-        let send =
-            |ring: &mut Ring, from: u64| (from..from + 1_000).for_each(|n| ring.push(&frame(n, n as i64 / 100, &[n as u8; 100])));
         let mut shared = Vec::new();
         for round in 0..4 {
-            send(&mut ring, round * 1_000);
-            shared.push(ring.share(Timestamp(0), &SourceSummary::default()));
+            (round * 1_000..(round + 1) * 1_000).for_each(|no| push(&mut ring, no, no as i64 / 100));
+            shared.push(share(&mut ring, &US, 0));
         }
-        assert!(ring.is_strained() && ring.held().1 <= 66 << 10, "{:?}", ring.held());
+        assert!(ring.is_strained() && ring.held().1 <= 68 << 10, "{:?}", ring.held());
         for (round, memory) in (1..).zip(&mut shared) {
             let numbers = numbers(memory);
             assert_eq!(numbers.last(), Some(&(round * 1_000 - 1)));
-            assert!(numbers.len() > 300 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
+            assert!(numbers.len() > 200 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
         }
         shared.clear();
         assert!(!ring.is_strained());
+    }
+
+    #[test]
+    fn packets_far_from_those_of_a_host_are_not_shared() {
+        let mut ring = Ring::new(64 << 10, std::time::Duration::from_secs(900));
+        (0..200).for_each(|no| push(&mut ring, no, 0));
+        let host = |no: u8| [IpAddr::from([10, 1, 0, no])];
+        let found = numbers(&mut share(&mut ring, &host(150), 0));
+        assert!(found.contains(&150) && found.len() < 50, "{found:?}");
+        assert_eq!(numbers(&mut share(&mut ring, &host(250), 0)), [0; 0]);
     }
 }
