@@ -473,7 +473,11 @@ fn open_port(name: &str, options: &LiveOptions) -> Result<(Capture<Active>, Link
         let _ = capture.set_datalink(Linktype(i32::from(LinkType::LINUX_SLL2.0)));
     }
     let mut capture = capture.setnonblock().map_err(failed)?;
-    let link = LinkType(u16::try_from(capture.get_datalink().0).unwrap_or(u16::MAX));
+    let link = match LinkType(u16::try_from(capture.get_datalink().0).unwrap_or(u16::MAX)) {
+        // What handles call it and what files call it are two numbers for tunnels.
+        LinkType::RAW_BSD => LinkType::RAW,
+        link => link,
+    };
     capture
         .filter(&filter::on(link, &options.filter), true)
         .map_err(|error| LiveError::Other {

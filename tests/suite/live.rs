@@ -99,15 +99,12 @@ struct Watch {
 impl Watch {
     fn start(wire: &Wire, arguments: &[&str]) -> Watch {
         let mut child = Command::new("ip")
-            .args([
-                "netns",
-                "exec",
-                &wire.space,
-                env!("CARGO_BIN_EXE_rdpwhy"),
-                "watch",
-                "-i",
-                &wire.far,
-            ])
+            .args(["netns", "exec", &wire.space, env!("CARGO_BIN_EXE_rdpwhy"), "watch"])
+            .args(if arguments.contains(&"-i") {
+                vec![]
+            } else {
+                vec!["-i", &wire.far]
+            })
             .args(["--format", "ndjson", "--all"])
             .args(if arguments.contains(&"--buffer") {
                 &[][..]
@@ -342,14 +339,20 @@ fn complete_folders(kept: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn any_is_every_interface() {
-    let Some(wire) = Wire::new() else { return };
+fn any_is_every_interface_and_seen_twice_it_is_judged_once() {
     let name = "nla-required-tls-client/client.pcapng";
-    let watch = Watch::start(&wire, &["-i", "any"]);
-    wire.send(&packets(&shipped(name)));
-    let (code, lines) = watch.stop();
-    assert_eq!(code, Some(1));
-    assert_eq!(judged_live(&lines), judged_by_triage(&golden::examine(&shipped(name), &[])));
+    let triage = judged_by_triage(&golden::examine(&shipped(name), &[]));
+    for twice in [false, true] {
+        let Some(wire) = Wire::new() else { return };
+        let mut arguments = vec!["-i", "any"];
+        if twice {
+            arguments.extend(["-i", &wire.far]);
+        }
+        let watch = Watch::start(&wire, &arguments);
+        wire.send(&packets(&shipped(name)));
+        let (code, lines) = watch.stop();
+        assert_eq!((code, judged_live(&lines)), (Some(1), triage.clone()), "{arguments:?}");
+    }
 }
 
 #[test]
@@ -387,6 +390,93 @@ fn syn(from: [u8; 4], to: [u8; 4], from_port: u16, to_port: u16) -> Vec<u8> {
     let mut bytes = Vec::new();
     builder.write(&mut bytes, &[]).unwrap();
     bytes
+}
+
+#[test]
+fn it_ends_when_it_has_what_was_asked_for_and_the_exit_code_says_what_there_was() {
+    let Some(wire) = Wire::new() else { return };
+    let refused = [
+        (Timestamp(0), syn([10, 9, 0, 1], [10, 9, 1, 1], 50_000, 3389)),
+        (Timestamp(0), refusal([10, 9, 1, 1], [10, 9, 0, 1], 50_000)),
+    ];
+    for (arguments, packets, expected) in [
+        (["--until-failure", "--duration=1h"], &refused[..], 1),
+        (["--count=1", "--duration=1h"], &refused[..], 1),
+        (["--duration=1s", "--until-failure"], &[][..], 3),
+    ] {
+        let mut watch = Watch::start(&wire, &arguments);
+        wire.send(packets);
+        let (code, lines) = watch.end();
+        assert_eq!(code, Some(expected), "{arguments:?}");
+        assert_eq!(judged_live(&lines).len(), packets.len() / 2, "{arguments:?}");
+        assert_eq!(lines.last().unwrap()["type"], "summary", "{arguments:?}");
+    }
+    let mut watch = Watch::start(&wire, &[]);
+    watch.signal(Signal::SIGINT);
+    assert_eq!(watch.end().0, Some(3));
+}
+
+#[test]
+fn evidence_comes_in_the_form_that_was_asked_for_and_redacted_it_names_nobody() {
+    let name = "nla-required-tls-client/client.pcapng";
+    let told = golden::examine(&shipped(name), &[]);
+    let [attempt] = &told.attempts[..] else {
+        panic!("{}", told.attempts.len())
+    };
+    let client = attempt.client.to_string();
+    let user = told.connections.iter().find_map(|one| one.user.clone()).unwrap();
+    for (form, suffix) in [("zip", ".zip"), ("slice", ".pcapng")] {
+        let Some(wire) = Wire::new() else { return };
+        let kept = tempfile::tempdir().unwrap();
+        let folder = kept.path().to_str().unwrap();
+        let watch = Watch::start(&wire, &["--evidence", folder, "--evidence-form", form, "--redact"]);
+        wire.send(&packets(&shipped(name)));
+        let (code, lines) = watch.stop();
+        assert_eq!(code, Some(1));
+        let said = lines.iter().find_map(|line| line["kept"].as_str()).unwrap();
+        assert!(said.ends_with(suffix) && !said.contains(&client), "{said}");
+        let bytes = fs::read(said).unwrap();
+        let slice = kept.path().join("slice");
+        if form == "zip" {
+            let mut zip = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+            for place in 0..zip.len() {
+                let mut inside = zip.by_index(place).unwrap();
+                let mut bytes = Vec::new();
+                std::io::Read::read_to_end(&mut inside, &mut bytes).unwrap();
+                let text = String::from_utf8_lossy(&bytes);
+                let name = inside.name().unwrap();
+                assert!(!text.contains(&client) && !text.contains(&user), "{name}");
+                if name == "slice.pcapng" {
+                    fs::write(&slice, &bytes).unwrap();
+                }
+            }
+        } else {
+            fs::write(&slice, &bytes).unwrap();
+        }
+        let again = golden::examine(&slice, &[]);
+        assert_eq!(again.overall.cause.slug, told.overall.cause.slug, "{form}");
+    }
+}
+
+#[test]
+fn vlan_tags_hide_nothing() {
+    let name = "nla-required-tls-client/client.pcapng";
+    let triage = judged_by_triage(&golden::examine(&shipped(name), &[]));
+    for (tags, interface) in [(1, None), (2, None), (1, Some("any"))] {
+        let tag = |frame: &[u8]| {
+            let outer = if tags == 2 { &[0x88, 0xa8, 0, 9][..] } else { &[] };
+            [&frame[..12], outer, &[0x81, 0, 0, 7], &frame[12..]].concat()
+        };
+        let Some(wire) = Wire::new() else { return };
+        let arguments: Vec<&str> = interface.iter().flat_map(|name| ["-i", name]).collect();
+        let watch = Watch::start(&wire, &arguments);
+        let tagged: Vec<_> = packets(&shipped(name))
+            .into_iter()
+            .map(|(at, frame)| (at, tag(&frame)))
+            .collect();
+        wire.send(&tagged);
+        assert_eq!(judged_live(&watch.stop().1), triage, "{tags} tags, {interface:?}");
+    }
 }
 
 #[test]

@@ -148,6 +148,7 @@ pub fn in_words(status: &Status) -> String {
         (status.ring_overruns, "left the memory for recent packets early"),
         (status.evidence_removed, "kept attempts removed to stay within bounds"),
         (status.evidence_failed, "failures without evidence"),
+        (status.lines_lost, "lines lost on their way to a log"),
     ];
     for (n, what) in missed.iter().filter(|(n, _)| *n > 0) {
         text.push_str(&format!(", {n} {what}"));

@@ -132,6 +132,7 @@ pub fn watch(args: &WatchArgs) -> anyhow::Result<ExitCode> {
             #[cfg(unix)]
             syslog,
             lost: 0,
+            failing: false,
         },
         tally: Tally::default(),
         metrics,
@@ -443,6 +444,7 @@ impl Watch<'_> {
             evidence_kept: kept(|clerk| clerk.kept),
             evidence_removed: kept(|clerk| clerk.removed),
             evidence_failed: kept(|clerk| clerk.failed),
+            lines_lost: self.sinks.lost,
             memory: tally::memory(),
         }
     }

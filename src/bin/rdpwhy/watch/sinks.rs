@@ -2,6 +2,8 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+#[cfg(unix)]
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use anstream::AutoStream;
@@ -72,7 +74,7 @@ impl Rotated {
 /// The system's log, by the socket that syslog and journald both listen to (RFC 3164, as the C library writes it).
 #[cfg(unix)]
 #[derive(Debug)]
-pub struct Syslog(std::os::unix::net::UnixDatagram);
+pub struct Syslog(UnixDatagram);
 
 /// How urgent a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +94,7 @@ impl Syslog {
     /// # Errors
     /// Where nobody listens.
     pub fn open() -> io::Result<Syslog> {
-        let socket = std::os::unix::net::UnixDatagram::unbound()?;
+        let socket = UnixDatagram::unbound()?;
         let places = ["/dev/log", "/var/run/syslog", "/var/run/log"];
         let mut error = io::Error::from(io::ErrorKind::NotFound);
         for place in places {
@@ -107,12 +109,21 @@ impl Syslog {
         Err(error)
     }
 
-    fn line(&self, urgency: Urgency, line: &str) -> io::Result<()> {
+    fn line(&mut self, urgency: Urgency, line: &str) -> io::Result<()> {
         /// Messages of daemons.
         const DAEMON: u32 = 3;
         let priority = DAEMON * 8 + urgency as u32;
         let text = format!("<{priority}>rdpwhy[{}]: {line}", std::process::id());
-        self.0.send(text.as_bytes()).map(drop)
+        match self.0.send(text.as_bytes()) {
+            Ok(_) => Ok(()),
+            // It is busy.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
+            // The log may have been started anew since.
+            Err(_) => {
+                *self = Syslog::open()?;
+                self.0.send(text.as_bytes()).map(drop)
+            }
+        }
     }
 }
 
@@ -130,6 +141,8 @@ pub struct Sinks {
     pub syslog: Option<Syslog>,
     /// Lines that could not be written to the file or the system's log.
     pub lost: u64,
+    /// Whether the last line could not.
+    pub failing: bool,
 }
 
 /// What became of a line.
@@ -162,14 +175,15 @@ impl Sinks {
             failures.push(format!("the log file: {error}"));
         }
         #[cfg(unix)]
-        if let Some(log) = &self.syslog
+        if let Some(log) = &mut self.syslog
             && let Some(error) = plain.lines().find_map(|line| log.line(urgency, line).err())
         {
             failures.push(format!("the system's log: {error}"));
         }
         #[cfg(not(unix))]
         let _ = urgency;
-        if !failures.is_empty() && self.lost == 0 {
+        let was_failing = std::mem::replace(&mut self.failing, !failures.is_empty());
+        if self.failing && !was_failing {
             delivered.trouble = Some(format!("a line could not be written to {}", failures.join("; ")));
         }
         self.lost += failures.len() as u64;

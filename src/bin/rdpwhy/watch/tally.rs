@@ -157,6 +157,8 @@ pub struct Status {
     pub evidence_removed: u64,
     /// Attempts whose evidence could not be written.
     pub evidence_failed: u64,
+    /// Lines that could not be written to the log file or the system's log.
+    pub lines_lost: u64,
     /// Memory of this process in bytes, where the system tells.
     pub memory: Option<u64>,
 }
