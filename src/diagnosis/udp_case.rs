@@ -6,7 +6,8 @@ use crate::diagnosis::case::{Context, human};
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{EndedBy, Evidence, Leans, Mechanism, Verdict};
 use crate::flow::{Seen, Side};
-use crate::transcript::{Moment, Phase, Role, UdpProgress, UdpTranscript};
+use crate::transcript::moment::Multitransport;
+use crate::transcript::{Moment, Pdu, Phase, Role, Transcript, UdpProgress, UdpTranscript, What};
 
 /// One UDP conversation in the light of its attempt.
 #[derive(Debug)]
@@ -55,6 +56,12 @@ pub struct Beside {
 
 /// A close of TCP this long after the last datagram is still the reason why nothing follows it.
 const AFTER: Span = Span::secs(10);
+/// The port of STUN and TURN.
+const RELAY: u16 = 3478;
+/// A silent peer is given up for dead after this time (MS-RDPEUDP 3.1.1.9).
+const DEAD: Span = Span::secs(65);
+/// A segment of TCP with more than this is a part of the picture, and no mere heartbeat.
+const PICTURE: u32 = 200;
 /// A silence that begins this long before the close of TCP has another reason.
 const BEFORE: Span = Span::secs(2);
 
@@ -105,6 +112,20 @@ impl UdpCase<'_> {
         }
     }
 
+    /// The peer that is to answer, as a person would name it: behind a TURN relay it is not the relay, which answers for itself.
+    pub fn peer_label(&self) -> String {
+        if self.is_relayed() {
+            format!("the peer behind the TURN relay {}", self.t.server)
+        } else {
+            self.server_label()
+        }
+    }
+
+    /// Whether RDP-UDP goes through a TURN relay.
+    pub fn is_relayed(&self) -> bool {
+        self.t.is_rdp_udp() && self.t.server.port() == RELAY
+    }
+
     /// Whether this is the side channel of an RD Gateway.
     pub fn is_gateway(&self) -> bool {
         self.t.role == Role::GatewayUdp
@@ -136,7 +157,7 @@ impl UdpCase<'_> {
                 done.frame,
                 done.done,
                 format!(
-                    "TCP to {} is ready for the session; it is used for {}",
+                    "TCP to {} is ready for the session; it is used for {}. What fails on UDP explains delay and quality, and no refused logon",
                     tcp.server,
                     human(tcp.ended().since(done.done))
                 ),
@@ -144,7 +165,10 @@ impl UdpCase<'_> {
             None => self.shows(
                 last.no,
                 last.at,
-                format!("the last packet of TCP to {}, phase {}", tcp.server, progress.phase),
+                format!(
+                    "the last packet of TCP to {}, phase {}: the user's error is explained there, UDP is a side finding",
+                    tcp.server, progress.phase
+                ),
             ),
         };
         let closed = match close {
@@ -203,11 +227,120 @@ impl UdpCase<'_> {
         })
     }
 
-    /// Adds to a verdict what the TCP connection beside it shows.
+    /// Adds to a verdict what the TCP connection beside it shows, and what ties the two together.
     pub fn with_story(&self, verdict: Verdict) -> Verdict {
-        match self.beside() {
-            Some(beside) => verdict.because([beside.evidence]),
-            None => verdict,
+        let story = self.beside().map(|beside| beside.evidence);
+        verdict
+            .because(story)
+            .because(self.correlation())
+            .because(self.invitation())
+            .because(self.report())
+    }
+
+    /// The Connection Request with the same correlation identifier.
+    fn correlation(&self) -> Option<Evidence> {
+        let id = self.t.correlation_id()?;
+        let tcp = self.attempt.connections.iter().map(|(tcp, _)| tcp);
+        let (moment, _) = tcp
+            .filter_map(|tcp| tcp.request())
+            .find(|(_, request)| request.correlation_id == Some(id))?;
+        Some(self.moment(
+            moment,
+            "the X.224 Connection Request on TCP carries the correlation identifier of this RDP-UDP SYN: they are one action",
+        ))
+    }
+
+    /// What was said about side channels inside the TCP connections, where keys have opened them.
+    fn multitransport(&self) -> impl Iterator<Item = (&Transcript, &Moment, Multitransport)> {
+        self.attempt.connections.iter().flat_map(|(tcp, _)| {
+            tcp.moments.iter().filter_map(move |moment| match &moment.what {
+                What::Pdu(pdu) => match **pdu {
+                    Pdu::Multitransport(said) => Some((tcp, moment, said)),
+                    _ => None,
+                },
+                _ => None,
+            })
+        })
+    }
+
+    /// The server's invitation whose cookie the SYN proves.
+    fn invitation(&self) -> Option<Evidence> {
+        let hash = self.t.heard.opening.syns.iter().find_map(|syn| syn.hash)?;
+        self.multitransport().find_map(|(_, moment, said)| match said {
+            Multitransport::Request(request) if request.cookie_hash == hash => Some(self.moment(
+                moment,
+                format!(
+                    "the server's Initiate Multitransport Request {} over TCP; the SYN carries the hash of its cookie",
+                    request.request_id
+                ),
+            )),
+            _ => None,
+        })
+    }
+
+    /// The client's word over TCP that UDP could not be set up.
+    fn report(&self) -> Option<Evidence> {
+        self.multitransport().find_map(|(_, moment, said)| match said {
+            Multitransport::Response(response) if response.result != 0 && moment.at >= self.t.started() => Some(self.moment(
+                moment,
+                format!(
+                    "the client tells the server over TCP that UDP could not be set up (request {}, 0x{:08X})",
+                    response.request_id, response.result
+                ),
+            )),
+            _ => None,
+        })
+    }
+
+    /// Another conversation of this action with the same port that works: the way for UDP is open.
+    pub fn sibling(&self) -> Option<&UdpTranscript> {
+        self.attempt
+            .udp
+            .iter()
+            .find(|(other, progress)| {
+                other.id != self.t.id
+                    && other.server == self.t.server
+                    && progress.phase == Phase::Session
+                    && other.udp.half.server.last.is_some_and(|seen| seen.at > self.t.started())
+            })
+            .map(|(other, _)| other)
+    }
+
+    /// How much of a side's data is lost, in words, where its numbers and acknowledgments tell.
+    pub fn loss(&self, side: Side) -> Option<(u64, u64)> {
+        let ledger = &self.t.heard.ledger[side];
+        (ledger.total() > 0).then(|| (ledger.lost(), ledger.total()))
+    }
+
+    /// The first part of the picture that TCP carries after `at`.
+    pub fn tcp_goes_on(&self, at: Timestamp) -> Option<&Seen> {
+        let (tcp, _) = self.attempt.beside(self.t)?;
+        tcp.tcp
+            .log
+            .iter()
+            .find(|seen| seen.at > at && seen.side == Side::Server && seen.len > PICTURE)
+    }
+
+    /// Adds what the user notices of a session whose UDP stops at `first`; `last` is the last attempt to use it.
+    pub fn felt(&self, verdict: Verdict, first: &Seen, last: &Seen) -> Verdict {
+        if self.phase() != Phase::Session || self.attempt.beside(self.t).is_none() {
+            return verdict;
+        }
+        match self.tcp_goes_on(first.at) {
+            Some(seen) => verdict.because([self.packet(
+                seen,
+                format!(
+                    "TCP carries the session again, {} after the silence began: for that long the picture was frozen",
+                    human(seen.at.since(first.at))
+                ),
+            )]),
+            None => verdict.because([self.packet(
+                last,
+                format!(
+                    "the picture freezes until the client gives UDP up, after {} at most",
+                    human(DEAD)
+                ),
+            )]),
         }
     }
 

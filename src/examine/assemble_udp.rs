@@ -187,11 +187,24 @@ fn figures(t: &UdpTranscript) -> Vec<(&'static str, String)> {
     }
     for (name, side) in [("udp_lost_client", Side::Client), ("udp_lost_server", Side::Server)] {
         let ledger = &t.heard.ledger[side];
-        if ledger.datagrams > 0 {
-            facts.push((name, format!("{} of {}", ledger.missed.max(ledger.repeats), ledger.datagrams)));
+        if ledger.total() > 0 {
+            facts.push((name, format!("{} of {}", ledger.lost(), ledger.total())));
         }
     }
+    if let Some(id) = t.correlation_id() {
+        facts.push(("correlation_id", id.iter().map(|byte| format!("{byte:02x}")).collect()));
+    }
+    if opening.syns.len() > 1 {
+        let gaps: Vec<String> = opening
+            .syns
+            .windows(2)
+            .filter_map(|pair| Some(pair.get(1)?.seen.at.since(pair.first()?.seen.at)))
+            .map(|gap| format!("{:.2}", gap.as_secs_f64()))
+            .collect();
+        facts.push(("rdp_udp_syn_gaps_s", gaps.join(", ")));
+    }
     for (name, count) in [
+        ("rdp_udp_ack_vectors", t.heard.vectors.0),
         ("rdp_udp_fec", t.heard.fec),
         ("rdp_udp_congestion", t.heard.congestion),
         ("udp_copies", t.udp.copies),

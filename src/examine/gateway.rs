@@ -1,11 +1,17 @@
 //! Which HTTPS is an RD Gateway's. Most HTTPS is not, and leaves after its ClientHello; what is followed on a mere hint is judged only
 //! where it behaves like a gateway's client.
+//!
+//! DTLS to UDP 3391 shows a gateway, too, and comes seconds after the HTTPS that it belongs to. So a few recent HTTPS flows whose client
+//! is no browser are followed for a while on suspicion ([`Suspects`]). Where HTTPS comes in masses there is no room for most of them; of
+//! those the rest is read once DTLS has shown what they are.
 
-use std::net::SocketAddr;
+use std::collections::{HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::attempt::GATEWAY_LABELS;
+use crate::capture::{Span, Timestamp};
 use crate::examine::Examiner;
-use crate::flow::Side;
+use crate::flow::{Side, Slot};
 use crate::protocol::Parsed;
 use crate::protocol::gateway::http::Purpose;
 use crate::protocol::tls::handshake::{Handshake, HandshakeBuffer};
@@ -29,6 +35,8 @@ pub(super) enum Reason {
     Named(String),
     /// Keys will open it, and its content will tell.
     Keys,
+    /// DTLS to UDP 3391 of the same host may follow.
+    Suspect,
 }
 
 impl Reason {
@@ -40,6 +48,49 @@ impl Reason {
                 format!("the name {name} looks like an RD Gateway's: a hint, not proof; --gateway {name} would say so")
             }
             Reason::Keys => "the TLS keys open it, and gateway requests are inside".to_owned(),
+            Reason::Suspect => BESIDE.to_owned(),
+        }
+    }
+}
+
+/// Why HTTPS to a host is taken for a gateway's once DTLS has gone there.
+const BESIDE: &str = "DTLS goes to UDP 3391 of the same host, as the side channel of an RD Gateway does";
+/// How many flows are followed on suspicion at one time.
+const SUSPECTS: usize = 64;
+/// For how long: a client asks for its side channel as soon as the session inside the gateway's tunnel is up.
+const SUSPECTED: Span = Span::secs(60);
+/// For how many packets of both sides: a session comes up within a quarter of this.
+const PACKETS: u64 = 400;
+/// How many hosts are remembered to which DTLS went.
+const HOSTS: usize = 1_024;
+
+/// HTTPS flows that are followed although nothing but DTLS later on can say whether they are a gateway's.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    /// The oldest first; slots may have gone to other flows since, which their numbers tell.
+    flows: VecDeque<(Slot, u32, Timestamp)>,
+    /// Hosts to whose UDP 3391 DTLS went.
+    hosts: HashSet<IpAddr>,
+}
+
+impl Suspects {
+    /// Whether DTLS went to UDP 3391 of this host.
+    pub(super) fn is_shown(&self, host: IpAddr) -> bool {
+        !self.hosts.is_empty() && self.hosts.contains(&host)
+    }
+
+    /// What is known of hosts, without the flows: for another examination of the same network.
+    pub(super) fn known(self) -> Suspects {
+        Suspects {
+            flows: VecDeque::new(),
+            hosts: self.hosts,
+        }
+    }
+
+    /// Begins anew where the memory is full.
+    pub(super) fn keep_flat(&mut self) {
+        if self.hosts.len() >= HOSTS {
+            self.hosts.clear();
         }
     }
 }
@@ -91,6 +142,11 @@ fn looks_like_gateway(name: &str) -> bool {
         .any(|part| GATEWAY_LABELS.contains(&part.trim_end_matches(|c: char| c.is_ascii_digit())))
 }
 
+/// Whether a client offers HTTP/2, which is for browsers, and for the KDC proxy beside a gateway's own connection.
+fn is_web(hello: &ClientHello) -> bool {
+    hello.alpn.iter().any(|protocol| protocol == "h2")
+}
+
 impl Examiner {
     /// Whether a flow to `server` that begins with this ClientHello could be a gateway's.
     pub(super) fn gateway_reason(&self, server: SocketAddr, hello: &ClientHello) -> Option<Reason> {
@@ -105,6 +161,63 @@ impl Examiner {
         known_name
             .filter(|name| looks_like_gateway(name))
             .map(|name| Reason::Named(name.to_owned()))
+            .or_else(|| (!is_web(hello)).then_some(Reason::Suspect))
+    }
+
+    /// Whether there is room for one more flow on suspicion at `now`. Those whose time is over leave.
+    pub(super) fn has_room_for_suspect(&mut self, now: Timestamp) -> bool {
+        while let Some(&(slot, id, since)) = self.state.suspects.flows.front() {
+            let suspected = self.state.flows.get(slot).is_some_and(|live| live.is_suspect(id));
+            if suspected && now.since(since) <= SUSPECTED {
+                break;
+            }
+            self.state.suspects.flows.pop_front();
+            if suspected {
+                self.clear(slot);
+            }
+        }
+        self.state.suspects.flows.len() < SUSPECTS
+    }
+
+    /// Remembers that this flow is followed on suspicion.
+    pub(super) fn suspect(&mut self, slot: Slot, id: u32, now: Timestamp) {
+        self.state.suspects.flows.push_back((slot, id, now));
+    }
+
+    /// Lets a flow go on which nothing was found for long enough.
+    pub(super) fn clear_if_over(&mut self, slot: Slot, packets: u64, age: Span) {
+        if packets >= PACKETS || age > SUSPECTED {
+            self.clear(slot);
+        }
+    }
+
+    fn clear(&mut self, slot: Slot) {
+        if let Some((key, _)) = self.state.flows.remove(slot) {
+            self.state.lobby.dismiss(key.fingerprint());
+        }
+    }
+
+    /// DTLS goes to UDP 3391 of this host: its HTTPS is a gateway's, what came before and what is to come.
+    pub(super) fn show_gateway(&mut self, host: IpAddr) {
+        if self.state.suspects.hosts.len() >= HOSTS || !self.state.suspects.hosts.insert(host) {
+            return;
+        }
+        for (slot, id, _) in std::mem::take(&mut self.state.suspects.flows) {
+            match self.state.flows.get_mut(slot) {
+                Some(live) if live.is_suspect(id) && live.server.ip() == host => {
+                    live.found_gateway(Reason::Known(BESIDE.to_owned()))
+                }
+                Some(live) if live.is_suspect(id) => {
+                    let since = live.tcp.first().at;
+                    self.suspect(slot, id, since);
+                }
+                _ => {}
+            }
+        }
+        // Flows that were dismissed for want of room are looked at again: the rest of them is better than nothing.
+        for stranger in self.state.lobby.take_all_to(|end| end.ip() == host) {
+            self.state.lobby.readmit(stranger.key.fingerprint());
+        }
     }
 
     /// Whether this end is a gateway that was named or has shown itself.
@@ -124,10 +237,15 @@ impl Examiner {
         {
             return Some(Reason::Known(format!("--gateway {gateway} names it")));
         }
+        if self.state.gateways.contains(&server) {
+            return Some(Reason::Known(
+                "another connection to it has shown that it is an RD Gateway".to_owned(),
+            ));
+        }
         self.state
-            .gateways
-            .contains(&server)
-            .then(|| Reason::Known("another connection to it has shown that it is an RD Gateway".to_owned()))
+            .suspects
+            .is_shown(server.ip())
+            .then(|| Reason::Known(BESIDE.to_owned()))
     }
 
     /// Whether what was followed as a gateway's connection is one, and what is known from it on. Web traffic is dropped.
@@ -148,13 +266,10 @@ impl Examiner {
             return true;
         }
         let opened = t.moments.iter().any(|moment| moment.depth > Depth::OUTER);
-        if opened || *reason == Reason::Keys {
+        if opened || matches!(reason, Reason::Keys | Reason::Suspect) {
             return false;
         }
-        // HTTP/2 is for browsers, and for the KDC proxy beside a gateway's own connection.
-        let web = t
-            .client_hello()
-            .is_some_and(|(_, hello)| hello.alpn.iter().any(|protocol| protocol == "h2"));
+        let web = t.client_hello().is_some_and(|(_, hello)| is_web(hello));
         match reason {
             Reason::Known(_) => !web,
             _ => !web && (tunnel::behaves(t) || t.finished(Side::Server).is_none()),

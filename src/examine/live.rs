@@ -168,6 +168,7 @@ impl Examiner {
         self.state.rdp_names = old.rdp_names;
         self.state.services = old.services;
         self.state.gateways = old.gateways;
+        self.state.suspects = old.suspects.known();
         self.state.ports = old.ports;
         self.state.udp_ports = old.udp_ports;
         self.state.strays = old.strays;
@@ -240,7 +241,7 @@ impl Examiner {
         let mut slots: Vec<_> = flows
             .slots()
             .into_iter()
-            .filter_map(|slot| Some((flows.get(slot)?.tcp.last().at, slot)))
+            .filter_map(|slot| Some((flows.get(slot).filter(|live| !live.is_suspected())?.tcp.last().at, slot)))
             .collect();
         slots.sort_unstable_by_key(|(last, _)| std::cmp::Reverse(*last));
         slots
@@ -336,6 +337,7 @@ impl Examiner {
         if state.gateways.len() >= super::gateway::GATEWAYS {
             state.gateways.clear();
         }
+        state.suspects.keep_flat();
     }
 
     /// Judges the attempts to which nothing can be added at `now`.
@@ -345,7 +347,8 @@ impl Examiner {
         }
         let flows = &self.state.flows;
         let mut followed: HashMap<IpAddr, Vec<(IpAddr, Timestamp)>> = HashMap::new();
-        for live in flows.slots().into_iter().filter_map(|slot| flows.get(slot)) {
+        let known = flows.slots().into_iter().filter_map(|slot| flows.get(slot));
+        for live in known.filter(|live| !live.is_suspected()) {
             let one = (live.server.ip(), live.tcp.first().at);
             followed.entry(live.client.ip()).or_default().push(one);
         }

@@ -88,6 +88,8 @@ struct State {
     services: HashSet<SocketAddr>,
     /// RD Gateways that content has shown.
     gateways: HashSet<SocketAddr>,
+    /// HTTPS that may turn out to be a gateway's, and hosts whose DTLS says so.
+    suspects: gateway::Suspects,
     /// TLS secrets that did not serve.
     unserved: secrets::Unserved,
     flows: Table<Box<Live>>,
@@ -126,6 +128,7 @@ impl State {
             ports,
             services: HashSet::new(),
             gateways: HashSet::new(),
+            suspects: gateway::Suspects::default(),
             unserved: secrets::Unserved::default(),
             flows: Table::default(),
             half_open: VecDeque::new(),

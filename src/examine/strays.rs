@@ -26,7 +26,19 @@ pub(super) fn looks_like(payload: &[u8]) -> Option<&'static str> {
     if matches!(stun::parse(payload), Parsed::Done(..)) {
         return Some("STUN");
     }
-    None
+    Some(match payload {
+        // The first message of a handshake has its type, three zeros and one size; data have a counter and full blocks.
+        [1, 0, 0, 0, ..] if payload.len() == 148 => "WireGuard",
+        [2, 0, 0, 0, ..] if payload.len() == 92 => "WireGuard",
+        [4, 0, 0, 0, ..] if payload.len() >= 32 && payload.len().is_multiple_of(16) => "WireGuard",
+        // A hard reset of a client or a server: operation code and key number, then eight random bytes and what is acknowledged.
+        [0x38 | 0x40, ..] if matches!(payload.len(), 14..=86) => "OpenVPN",
+        // Version 2, no padding, no extra sources, and a payload type that is in use.
+        [0x80 | 0x90, 0..=34 | 96..=127, ..] if payload.len() > 12 => "RTP",
+        // A standard query with one question.
+        [_, _, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0 | 1, ..] => "DNS",
+        _ => return None,
+    })
 }
 
 /// STUN between two ends.
@@ -65,7 +77,9 @@ impl Strays {
         let Parsed::Done(message, _) = stun::parse(payload) else {
             return;
         };
-        let (client, server) = if is_stun_port(to.port()) { (from, to) } else { (to, from) };
+        let asks = matches!(message.class, Class::Request | Class::Indication);
+        let from_client = is_stun_port(to.port()) || (asks && !is_stun_port(from.port()));
+        let (client, server) = if from_client { (from, to) } else { (to, from) };
         let known = self
             .stun
             .iter()

@@ -34,6 +34,21 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// Whether nothing but suspicion is known of it.
+    pub(super) fn is_suspected(&self) -> bool {
+        self.gateway == Some(Reason::Suspect)
+    }
+
+    /// Whether this is the flow of that number and nothing but suspicion is known of it.
+    pub(super) fn is_suspect(&self, id: u32) -> bool {
+        self.id == id && self.is_suspected()
+    }
+
+    /// Its host has shown that it is a gateway.
+    pub(super) fn found_gateway(&mut self, reason: Reason) {
+        self.gateway = Some(reason);
+    }
+
     /// What was seen and heard so far, to look at while it goes on.
     pub(super) fn snapshot(&self) -> Live {
         Live {
@@ -75,6 +90,8 @@ impl Live {
     }
 }
 
+/// The port of HTTPS.
+const HTTPS: u16 = 443;
 /// How many places where RDP was spoken on unusual ports are remembered.
 pub(super) const SERVICES: usize = 4_096;
 
@@ -204,9 +221,10 @@ impl Examiner {
             Hello::Whole(hello) => self.gateway_reason(glance.to, &hello),
             // The rest of it decides.
             Hello::Part => Some(Reason::Keys),
-            Hello::No => None,
+            Hello::No => return self.meet_midstream(key, packet, segment, glance),
         };
-        let Some(reason) = reason else {
+        let suspect = reason == Some(Reason::Suspect);
+        let Some(reason) = reason.filter(|_| !suspect || self.has_room_for_suspect(packet.at)) else {
             return self.state.lobby.dismiss(key.fingerprint());
         };
         let stranger = self.state.lobby.take(&key);
@@ -216,6 +234,30 @@ impl Examiner {
         {
             live.role = Role::Gateway;
             live.undecided = matches!(gateway::hello(glance.payload), Hello::Part);
+            live.gateway = Some(reason);
+            let id = live.id;
+            if suspect {
+                self.suspect(slot, id, packet.at);
+            }
+        }
+    }
+
+    /// TLS from its middle: of interest where its host has shown since that it is a gateway.
+    fn meet_midstream(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>) {
+        let server = [glance.to, glance.from]
+            .into_iter()
+            .find(|end| end.port() == HTTPS && self.state.suspects.is_shown(end.ip()));
+        let Some((server, reason)) = server
+            .filter(|_| matches!(glance.payload, [0x14..=0x17, 3, ..]))
+            .and_then(|server| Some((server, self.known_gateway(server, None)?)))
+        else {
+            return self.state.lobby.dismiss(key.fingerprint());
+        };
+        self.begin(key, None, packet, segment, glance, Some(server));
+        if let Some(slot) = self.state.flows.find(&key)
+            && let Some(live) = self.state.flows.get_mut(slot)
+        {
+            live.role = Role::Gateway;
             live.gateway = Some(reason);
         }
     }
@@ -228,12 +270,18 @@ impl Examiner {
             _ => None,
         });
         let Some(hello) = hello else { return };
+        let since = live.tcp.last().at;
         let reason = self.gateway_reason(live.server, &hello);
-        match reason {
+        let suspect = reason == Some(Reason::Suspect);
+        match reason.filter(|_| !suspect || self.has_room_for_suspect(since)) {
             Some(reason) => {
                 if let Some(live) = self.state.flows.get_mut(slot) {
                     live.gateway = Some(reason);
                     live.undecided = false;
+                    let id = live.id;
+                    if suspect {
+                        self.suspect(slot, id, since);
+                    }
                 }
             }
             None => {
@@ -428,6 +476,10 @@ impl Examiner {
             tcp.push(packet, segment, side, limits, recorder)
         };
         let undecided = live.undecided;
+        let suspected = live.is_suspected().then(|| {
+            let packets = live.tcp.half[Side::Client].packets + live.tcp.half[Side::Server].packets;
+            (packets, packet.at.since(live.tcp.first().at))
+        });
         if let Some(seen) = seen
             && !seen.is_reset()
         {
@@ -446,6 +498,8 @@ impl Examiner {
         }
         if undecided {
             self.decide_https(slot);
+        } else if let Some((packets, age)) = suspected {
+            self.clear_if_over(slot, packets, age);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::packet::fast::{self, Peek};
 use crate::packet::{Body, Datagram, IcmpMessage, Packet};
 use crate::protocol::gateway;
 use crate::protocol::rdpeudp::{self, HEADER_LEN, MTU};
-use crate::protocol::{Parsed, dtls};
+use crate::protocol::{Parsed, dtls, stun};
 use crate::transcript::udp::Channel;
 use crate::transcript::{Keys, Role, UdpRecorder, UdpTranscript};
 
@@ -100,9 +100,22 @@ impl Examiner {
         if !self.is_wanted_udp(from.port(), to.port(), datagram.payload) {
             return;
         }
-        let payload = filled(datagram);
         let key = FlowKey::new(from, to, UDP);
         let mut slot = self.state.conversations.find(&key);
+        let at_relay = strays::is_stun_port(from.port()) || strays::is_stun_port(to.port());
+        // What a relay carries is read like the datagram that it is; what is said to the relay, or to find a way, is no part of it.
+        let relayed = at_relay.then(|| stun::channel_data(datagram.payload)).flatten();
+        if relayed.is_none() && (at_relay || slot.is_some()) && stun::begins(datagram.payload) {
+            self.state.strays.datagram((packet.no, packet.at), from, to, datagram.payload);
+            return;
+        }
+        let inner = relayed.map(|content| Datagram {
+            payload: content,
+            payload_len: u32::try_from(content.len()).unwrap_or(u32::MAX),
+            ..datagram.clone()
+        });
+        let datagram = inner.as_ref().unwrap_or(datagram);
+        let payload = filled(datagram);
         if let Some(known) = slot
             && let Some(live) = self.state.conversations.get(known)
             && live.recorder.starts_over(live.side_of(from), &payload)
@@ -134,9 +147,7 @@ impl Examiner {
         let from_is_client = match self.client_by_content(from, to, payload) {
             Some(from_is_client) => from_is_client,
             None => {
-                let stamp = (packet.no, packet.at);
                 if strays::is_stun_port(from.port()) || strays::is_stun_port(to.port()) {
-                    self.state.strays.datagram(stamp, from, to, payload);
                     return None;
                 }
                 match (self.is_udp_service(to), self.is_udp_service(from)) {
@@ -150,6 +161,10 @@ impl Examiner {
         };
         let (client, server) = if from_is_client { (from, to) } else { (to, from) };
         self.state.udp_ports.add(server.port());
+        let marked = gateway::udp::correlation_id(payload).is_some();
+        if (server.port() == GATEWAY_UDP || marked) && matches!(dtls::record(payload), Parsed::Done(..)) {
+            self.show_gateway(server.ip());
+        }
         if self.state.conversations.len() >= self.options.limits.connections
             && let Some(oldest) = self.state.conversations.oldest()
         {

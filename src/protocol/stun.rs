@@ -65,6 +65,20 @@ pub struct Stun {
     pub error: Option<u16>,
 }
 
+/// Whether a datagram has STUN's two zero bits and its magic cookie.
+pub fn begins(bytes: &[u8]) -> bool {
+    matches!(bytes, [0..0x40, _, _, _, 0x21, 0x12, 0xA4, 0x42, ..])
+}
+
+/// The content of a ChannelData message (RFC 8656 12.4), by which a TURN server and its client pass on what a peer sends or is sent: a
+/// channel number, a length that fills the datagram up to three bytes of padding, and the data.
+pub fn channel_data(bytes: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::new(bytes);
+    let (channel, length) = (reader.u16_be()?, usize::from(reader.u16_be()?));
+    let content = reader.take(length)?;
+    ((0x4000..0x5000).contains(&channel) && length > 0 && reader.rest().len() <= 3).then_some(content)
+}
+
 /// Reads a datagram. Two zero bits, a length that is a multiple of four and fills the datagram, and the magic cookie make it STUN.
 pub fn parse(bytes: &[u8]) -> Parsed<Stun> {
     let mut reader = Reader::new(bytes);
@@ -188,6 +202,20 @@ mod tests {
             (Class::Error, Method::ALLOCATE, Some(401))
         );
         assert_eq!(stun.method.to_string(), "ALLOCATE");
+    }
+
+    #[test]
+    fn what_a_relay_passes_on_is_taken_out() {
+        assert_eq!(channel_data(&hex("4001 0003 aabbcc 00")), Some(&[0xAA, 0xBB, 0xCC][..]));
+        for other in [
+            "4001 0004 aabbcc",
+            "4001 0003 aabbcc 00000000",
+            "3fff 0001 aa",
+            "4001 0000",
+            "40",
+        ] {
+            assert_eq!(channel_data(&hex(other)), None, "{other}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::protocol::rdp::share::{self, DataKind};
 use crate::protocol::rdp::{self, Message, Security};
 use crate::protocol::{gcc, mcs};
-use crate::transcript::moment::{Pdu, What};
+use crate::transcript::moment::{Multitransport, Pdu, What};
 
 /// The I/O channel of every known server, where SC_NET was not seen.
 const IO_CHANNEL: u16 = 1003;
@@ -82,7 +82,8 @@ impl Domain {
             Ok(Message::ClientInfo(info)) => Pdu::ClientInfo(info),
             Ok(Message::License(license)) => Pdu::License(license),
             Ok(Message::AutoDetect(_)) => Pdu::AutoDetect,
-            Ok(Message::MultitransportRequest(_) | Message::MultitransportResponse(_)) => Pdu::Multitransport,
+            Ok(Message::MultitransportRequest(request)) => Pdu::Multitransport(Multitransport::Request(request)),
+            Ok(Message::MultitransportResponse(response)) => Pdu::Multitransport(Multitransport::Response(response)),
             Ok(Message::Redirection(redirection)) => Pdu::Redirection(redirection),
             Ok(Message::Encrypted { flags, length }) => Pdu::Encrypted { flags, length },
             Ok(Message::Heartbeat(_) | Message::Other { .. }) => return vec![unread],

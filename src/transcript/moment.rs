@@ -9,11 +9,11 @@ use crate::protocol::gateway::tsgu::PacketType;
 use crate::protocol::gcc;
 use crate::protocol::mcs::{McsResult, Reason};
 use crate::protocol::preamble::Preamble;
-use crate::protocol::rdp::SecurityFlags;
 use crate::protocol::rdp::info::ClientInfo;
 use crate::protocol::rdp::license::License;
 use crate::protocol::rdp::redirection::Redirection;
 use crate::protocol::rdp::share;
+use crate::protocol::rdp::{self, SecurityFlags};
 use crate::protocol::tls::alert::Alert;
 use crate::protocol::tls::certificate::Certificate;
 use crate::protocol::tls::decrypt::WhyNot;
@@ -154,8 +154,8 @@ pub enum Pdu {
     License(License),
     /// Network auto-detection.
     AutoDetect,
-    /// Initiate Multitransport Request or Response: the server asks for a UDP side channel.
-    Multitransport,
+    /// The server asks for a UDP side channel, and what becomes of it.
+    Multitransport(Multitransport),
     /// Server Redirection.
     Redirection(Redirection),
     /// A Share Control PDU that is not mere graphics or input.
@@ -167,6 +167,19 @@ pub enum Pdu {
         /// Bytes behind the header.
         length: usize,
     },
+}
+
+/// How a UDP side channel is asked for over TCP, and how the client proves on UDP that it was asked (MS-RDPBCGR 2.2.15, MS-RDPEMT).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Multitransport {
+    /// Initiate Multitransport Request, over TCP.
+    Request(rdp::network::MultitransportRequest),
+    /// Initiate Multitransport Response, over TCP.
+    Response(rdp::network::MultitransportResponse),
+    /// RDP_TUNNEL_CREATEREQUEST on UDP: the number of the request; its cookie is not kept.
+    TunnelRequest(u32),
+    /// RDP_TUNNEL_CREATERESPONSE on UDP: an HRESULT.
+    TunnelResponse(u32),
 }
 
 /// What client and RD Gateway say to each other beside the RDP connection that they carry.
@@ -187,6 +200,19 @@ pub enum GatewaySays {
     },
     /// A fragment of RPC over HTTP that carries a result.
     Rpc(Fragment),
+    /// On the UDP side channel: the client asks for the host with the cookie that it got over HTTPS.
+    SideConnect {
+        /// The host's port.
+        port: u16,
+        /// Whether the unreliable kind is asked for.
+        lossy: bool,
+        /// Largest datagrams, up and down, in bytes.
+        mtu: (u16, u16),
+    },
+    /// On the UDP side channel: the gateway's answer, 0 or an error.
+    SideResult(u32),
+    /// On the UDP side channel: its end, and why.
+    SideEnd(u32),
     /// The end of the WebSocket, with its status.
     WebSocketClose(Option<u16>),
     /// A request to the KDC proxy over HTTP/2.

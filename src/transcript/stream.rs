@@ -2,10 +2,10 @@
 
 use crate::flow::{PerSide, Side};
 use crate::protocol::x224::{self, Tpdu};
-use crate::protocol::{Parsed, aad, credssp, mcs, rdstls, spnego, tpkt};
+use crate::protocol::{Parsed, aad, credssp, mcs, rdpemt, rdstls, spnego, tpkt};
 use crate::transcript::domain::Domain;
 use crate::transcript::inbox::{Inbox, Stamp};
-use crate::transcript::moment::{CredSsp, Depth, Frames, Moment, Moments, Pdu, What};
+use crate::transcript::moment::{CredSsp, Depth, Frames, Moment, Moments, Multitransport, Pdu, What};
 
 /// How many tokens of one TSRequest are read; there is one in practice.
 const TOKENS: usize = 4;
@@ -83,6 +83,10 @@ impl RdpStream {
         };
         let pdu = |pdu: Pdu| What::Pdu(Box::new(pdu));
         if !self.mcs {
+            if let Some((said, used)) = tunnel(side, bytes) {
+                say(pdu(Pdu::Multitransport(said)));
+                return used;
+            }
             match before_mcs(side, bytes) {
                 Parsed::Done(said, used) => {
                     say(pdu(said));
@@ -139,6 +143,23 @@ impl RdpStream {
             },
             Parsed::NotMine => bytes.len(),
         }
+    }
+}
+
+/// The creation of the tunnel that RDP-UDP carries (MS-RDPEMT), which stands where MCS begins on TCP; its requests and answers have one
+/// size each, and nothing else of RDP begins like them.
+pub(super) fn tunnel(side: Side, bytes: &[u8]) -> Option<(Multitransport, usize)> {
+    let begins: &[u8] = match side {
+        Side::Client => &[0, 24, 0, 4],
+        Side::Server => &[1, 4, 0, 4],
+    };
+    let Parsed::Done(pdu, used) = rdpemt::parse(bytes.starts_with(begins).then_some(bytes)?) else {
+        return None;
+    };
+    match pdu {
+        rdpemt::TunnelPdu::CreateRequest { request_id, .. } => Some((Multitransport::TunnelRequest(request_id), used)),
+        rdpemt::TunnelPdu::CreateResponse { hr_response } => Some((Multitransport::TunnelResponse(hr_response), used)),
+        rdpemt::TunnelPdu::Data(_) | rdpemt::TunnelPdu::Other(_) => None,
     }
 }
 

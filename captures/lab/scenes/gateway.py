@@ -2,6 +2,7 @@
 
 import os
 import ssl
+import subprocess
 import time
 
 import tlspeer
@@ -282,3 +283,38 @@ def gateway_host_ends(lab):
     time.sleep(4)
     stop(desk)
     finished(process)
+
+
+# --- with the UDP side channel on 3391 ---------------------------------------------------------
+def beside_udp(lab, tls="1.2", *rules):
+    """A session through a gateway whose name says nothing, and OpenSSL's DTLS client as its side channel."""
+    certificate = gateway_network(lab, name="portal.corp.lab", record=("client", "gateway"))
+    xrdp(lab, Authority(lab, "Second Root CA").host(SERVER_NAME))
+    Gateway(lab, server_context(certificate, tls), target=(lab.server.v4, 3389))
+    for rule in rules:
+        lab.net["r1"].firewall("forward", rule)
+    dtls, key = lab.certificate()
+    lab.net["gateway"].serve("openssl", "s_server", "-quiet", "-accept", "%s:3391" % lab.net["gateway"].v4, "-cert", dtls,
+                             "-key", key, "-dtls1_2", port=3391, kind="udp", stdin=subprocess.PIPE)
+    process = freerdp(lab, lab.server.v4, "/g:portal.corp.lab", "/gt:http", "/gu:" + USER, "/gp:" + PASSWORD, "/sec:tls",
+                      password=None)
+    time.sleep(4)
+    lab.client.start("openssl", "s_client", "-quiet", "-no_ign_eof", "-connect", lab.net["gateway"].v4 + ":3391", "-dtls1_2",
+                     stdin=subprocess.PIPE)
+    return process
+
+
+@scene("gateway-udp-blocked", "A session through a gateway known by its DTLS alone: UDP 3391 is dropped")
+def gateway_udp_blocked(lab):
+    process = beside_udp(lab, "1.2", "udp dport 3391 drop")
+    time.sleep(9)
+    close_windows(lab)
+    finished(process, 10)
+
+
+@scene("gateway-udp-healthy", "A session through a gateway known by its DTLS alone: UDP 3391 works, TLS 1.3")
+def gateway_udp_healthy(lab):
+    process = beside_udp(lab, "1.3")
+    time.sleep(3)
+    close_windows(lab)
+    finished(process, 10)

@@ -9,7 +9,7 @@ import time
 from network import inside
 from scene import scene
 from scenes.reach import both
-from udppeer import V2, V3, Client, Host
+from udppeer import SYN_AFTER, V2, V3, Client, Host, syn
 
 
 def beside(lab, version=4, ends=("client",), between=None):
@@ -321,6 +321,162 @@ def dtls_mapping(lab):
     r1.firewall("forward", "ct state new meta l4proto udp drop")
     lab.idle(5.5, shown=130)
     lines(client, server, 10, pause=0.4)
+
+
+@scene("dtls-answers-lost", "The gateway's answers on UDP 3391 are dropped on their way back, from the first one on")
+def dtls_answers_lost(lab):
+    gateway(lab, ends=("client", "server"))
+    lab.net["r2"].firewall("forward", "udp sport 3391 drop")
+    dial(lab)
+    time.sleep(8)
+
+
+@scene("dtls-flight-lost", "The HelloVerifyRequest passes, and the gateway's flight is dropped")
+def dtls_flight_lost(lab):
+    gateway(lab, ends=("client", "server"))
+    lab.net["r2"].firewall("forward", "udp sport 3391 meta length > 120 drop")
+    dial(lab)
+    time.sleep(8)
+
+
+# --- the gateway's side channel inside DTLS ([MS-TSGU] 2.2.11) --------------------------------------
+def side_packet(kind, body):
+    return struct.pack("<HH", kind, len(body)) + body
+
+
+def side_channel(lab, result):
+    """The client asks for the channel in two fragments, the gateway answers with `result`."""
+    certificate, key = lab.certificate()
+    lab.chain("client", "r1", "~wire", "r2", "server")
+    lab.wire.delay(0.010, 0.0004)
+    lab.record("client", "client")
+    lab.with_keys("client")
+    server = lab.server.serve("openssl", "s_server", "-quiet", "-accept", "%s:3391" % lab.server.v4, "-cert", certificate,
+                              "-key", key, "-dtls1_2", port=3391, kind="udp", stdin=subprocess.PIPE)
+    client = lab.client.start("openssl", "s_client", "-quiet", "-no_ign_eof", "-connect", lab.server.v4 + ":3391", "-dtls1_2",
+                              "-keylogfile", lab.keylog, stdin=subprocess.PIPE)
+    time.sleep(0.5)
+
+    def put(process, data):
+        process.stdin.write(data)
+        process.stdin.flush()
+        time.sleep(0.15)
+
+    cookie = os.urandom(1200)
+    request = side_packet(1, struct.pack("<HHHHIi", 3389, len(cookie), 1232, 1232, 0, 77) + cookie)
+    for number, at in enumerate(range(0, len(request), 1000)):
+        part = request[at:at + 1000]
+        put(client, side_packet(5, struct.pack("<HHH", number, 2, len(part)) + part))
+    put(server, side_packet(2, struct.pack("<HHIq", 1232, 1232, 0, result)))
+    return client, server, put
+
+
+@scene("dtls-side-channel-healthy", "The gateway opens the side channel, data pass, the client ends it")
+def side_channel_healthy(lab):
+    client, server, put = side_channel(lab, 0)
+    for _ in range(4):
+        put(client, side_packet(3, os.urandom(90)))
+        put(server, side_packet(3, os.urandom(600)))
+    put(client, side_packet(4, struct.pack("<q", 0)))
+    hang_up(client)
+
+
+@scene("dtls-side-channel-refused", "The gateway does not accept the cookie on its side channel")
+def side_channel_refused(lab):
+    client, server, put = side_channel(lab, 0x800759F8)
+    time.sleep(0.3)
+    hang_up(client)
+
+
+@scene("udp-refused-midway", "After a second of RDP-UDP a router prohibits it by ICMP, in both directions")
+def refused_midway(lab):
+    pair, client, host = opened(lab, ends=("client", "server"))
+    talk(client, host, rounds=5)
+    lab.net["r2"].firewall("forward", "meta l4proto udp reject with icmpx type admin-prohibited")
+    talk(client, host, rounds=3, large=700)
+    time.sleep(6)
+    over(pair)
+
+
+@scene("udp-policed", "A policer lets six datagrams of the host pass in a second, and the host sends many more")
+def policed(lab):
+    pair, client, host = opened(lab, ends=("client", "server"))
+    talk(client, host, rounds=3)
+    lab.net["r2"].firewall("forward", "udp sport 3389 limit rate over 6/second burst 5 packets drop")
+    talk(client, host, rounds=14, large=3600)
+    time.sleep(2)
+    client.stop()
+    host.stop()
+    over(pair)
+
+
+@scene("udp-late-answer-healthy", "The first SYN is lost, the second one is answered")
+def late_answer(lab):
+    pair = beside(lab, ends=("client",))
+    host = Host(lab)
+    lab.net["r2"].firewall("forward", "udp dport 3389 drop")
+    client = Client(lab, lab.server.v4, correlation=os.urandom(16))
+    time.sleep(2)
+    lab.net["r2"].no_firewall()
+    assert client.ready.wait(8), "RDP-UDP does not open"
+    client.say(28)
+    time.sleep(0.1)
+    host.say(8)
+    talk(client, host, rounds=4)
+    client.stop()
+    host.stop()
+    over(pair)
+
+
+@scene("udp-two-flows", "Of two RDP-UDP conversations one works, and the SYNs of the other are lost")
+def two_flows(lab):
+    pair, client, host = opened(lab, ends=("client",))
+    lab.net["r2"].firewall("forward", "udp dport 3389 meta length > 1200 drop")
+    other = Client(lab, lab.server.v4)
+    while other.thread.is_alive():
+        talk(client, host, rounds=1, large=300, pause=0.5)
+    client.stop()
+    host.stop()
+    over(pair)
+
+
+# --- RDP Shortpath: STUN first, then RDP-UDP between the same ports or through a relay ---------------
+COOKIE = 0x2112A442
+
+
+def stun(kind, body=b"", transaction=None):
+    return struct.pack("!HHI", kind, len(body), COOKIE) + (transaction or os.urandom(12)) + body
+
+
+@scene("udp-relayed-blocked", "RDP-UDP through a TURN relay: the allocation works, the SYNs in channel data are never answered")
+def relayed(lab):
+    lab.chain("client", "r1", "~wire", "r2", "server")
+    lab.wire.delay(0.010)
+    lab.record("client", "client")
+    relay = lab.server.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    relay.bind((lab.server.v4, 3478))
+    client = lab.client.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    relay.settimeout(2)
+    client.settimeout(2)
+
+    def ask(kind, answer, body=b"", result=b""):
+        request = stun(kind, body)
+        client.sendto(request, (lab.server.v4, 3478))
+        _, sender = relay.recvfrom(2048)
+        relay.sendto(stun(answer, result, request[8:20]), sender)
+        client.recvfrom(2048)
+
+    transport = struct.pack("!HHI", 0x19, 4, 17 << 24)
+    ask(0x003, 0x113, transport, struct.pack("!HHHBB", 9, 4, 0, 4, 1))
+    ask(0x003, 0x103, transport, struct.pack("!HHBBHI", 0x16, 8, 0, 1, 50000 ^ COOKIE >> 16, 0x0A010314 ^ COOKIE))
+    ask(0x008, 0x108)
+    ask(0x009, 0x109, struct.pack("!HHHH", 0x0C, 4, 0x4000, 0))
+    request = syn(4711, V3, os.urandom(16))
+    for pause in SYN_AFTER + (1.0,):
+        client.sendto(struct.pack("!HH", 0x4000, len(request)) + request, (lab.server.v4, 3478))
+        time.sleep(pause)
+    relay.close()
+    client.close()
 
 
 # --- near misses ------------------------------------------------------------------------------------

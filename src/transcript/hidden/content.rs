@@ -210,7 +210,7 @@ fn of_pdu(pdu: &Pdu) -> Option<(Said, String)> {
             _ => (Said::License, format!("licensing: {}", license.kind)),
         }),
         Pdu::AutoDetect => plain(Said::AutoDetect, ""),
-        Pdu::Multitransport | Pdu::Encrypted { .. } => None,
+        Pdu::Multitransport(_) | Pdu::Encrypted { .. } => None,
         Pdu::Redirection(_) => plain(Said::Redirection, "Server Redirection: the client is sent to another host"),
         Pdu::Share(share) => of_share(share),
     }

@@ -466,6 +466,7 @@ fn meaning(says: &GatewaySays, side_errand: bool) -> Option<(Said, String)> {
             rpc::Body::BindNak(reason) => (Said::TunnelError(None), format!("RPC BIND_NAK, reason {reason}")),
             _ => (Said::Tunnel, String::new()),
         },
+        GatewaySays::SideConnect { .. } | GatewaySays::SideResult(_) | GatewaySays::SideEnd(_) => return None,
         GatewaySays::WebSocketClose(code) => (
             Said::ChannelClosed(None),
             match code {

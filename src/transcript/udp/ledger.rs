@@ -10,6 +10,8 @@ use crate::transcript::inbox::Stamp;
 
 /// How many datagrams are remembered; senders keep far fewer in flight.
 const REMEMBERED: usize = 512;
+/// Numbers that jump by more than any window holds belong to something else.
+const JUMP: u32 = 4_096;
 /// The longest round trip that is recorded, in microseconds.
 const LONGEST: u64 = 60_000_000;
 
@@ -52,6 +54,12 @@ pub struct Ledger {
     pub arrived: u64,
     /// Of those, reported as missing.
     pub missed: u64,
+    /// The longest of those, in bytes of payload.
+    pub largest: u32,
+    /// The first and the highest number, and how many had one: what is missing between was lost before this place.
+    numbers: Option<(u32, u32, u64)>,
+    /// What was missing before the numbers jumped.
+    unseen: u64,
     /// Round-trip times between this place and the other side, in microseconds.
     pub rtt: Option<Box<Histogram<u32>>>,
     sent: VecDeque<Sent>,
@@ -65,6 +73,9 @@ impl Default for Ledger {
             repeats: 0,
             arrived: 0,
             missed: 0,
+            largest: 0,
+            numbers: None,
+            unseen: 0,
             rtt: None,
             sent: VecDeque::new(),
             mask: u32::MAX,
@@ -81,6 +92,8 @@ impl Ledger {
     /// Notes a datagram: `coded` is its own number, `start` that of its data.
     pub(super) fn note(&mut self, coded: u32, start: u32, len: u32, stamp: Stamp) {
         self.datagrams += 1;
+        self.largest = self.largest.max(len);
+        self.number(coded);
         self.repeats += u64::from(self.sent.iter().any(|sent| sent.start == start));
         if self.sent.len() >= REMEMBERED {
             self.sent.pop_front();
@@ -93,6 +106,41 @@ impl Ledger {
             arrived: false,
             missed: false,
         });
+    }
+
+    /// Notes the number of a datagram: data, or forward error correction, which is numbered along with them.
+    pub(super) fn number(&mut self, coded: u32) {
+        let mask = self.mask;
+        // How far one number is ahead of another, where they may have wrapped.
+        let ahead = |of: u32| Some(coded.wrapping_sub(of) & mask).filter(|ahead| *ahead <= mask / 2);
+        match &mut self.numbers {
+            Some((first, highest, count)) => match ahead(*highest) {
+                Some(step) if step <= JUMP => (*highest, *count) = (highest.wrapping_add(step), *count + 1),
+                None if ahead(*first).is_some() => *count += 1,
+                None if first.wrapping_sub(coded) & mask <= JUMP => (*first, *count) = (coded, *count + 1),
+                _ => {
+                    self.unseen += self.missing_numbers();
+                    self.numbers = Some((coded, coded, 1));
+                }
+            },
+            None => self.numbers = Some((coded, coded, 1)),
+        }
+    }
+
+    fn missing_numbers(&self) -> u64 {
+        self.numbers.map_or(0, |(first, highest, count)| {
+            (u64::from(highest.wrapping_sub(first)) + 1).saturating_sub(count)
+        })
+    }
+
+    /// How many datagrams were lost as far as it shows here: those that the other side misses, and those that never came by.
+    pub fn lost(&self) -> u64 {
+        self.missed + self.unseen + self.missing_numbers()
+    }
+
+    /// How many datagrams were sent as far as it shows here.
+    pub fn total(&self) -> u64 {
+        self.datagrams + self.lost() - self.missed
     }
 
     /// Notes an acknowledgment of MS-RDPEUDP: the highest number received, and runs from there downwards.
@@ -216,6 +264,21 @@ mod tests {
         assert!((19_800..=20_200).contains(&rtt.max()), "{}", rtt.max());
         ledger.note(14, 12, 100, stamp(10, 24));
         assert_eq!((ledger.datagrams, ledger.repeats), (5, 1));
+    }
+
+    #[test]
+    fn what_never_came_by_is_counted() {
+        let mut ledger = Ledger::default();
+        for number in [10, 12, 13, 16] {
+            ledger.note(number, number, 100, stamp(1, 0));
+        }
+        assert_eq!((ledger.lost(), ledger.total()), (3, 7));
+        let mut short = Ledger::default();
+        short.shorten();
+        for number in [0xFFFE, 0xFFFF, 1, 0, 4] {
+            short.note(number, number, 100, stamp(1, 0));
+        }
+        assert_eq!((short.lost(), short.total()), (2, 7), "across a wrap, and out of order");
     }
 
     #[test]

@@ -141,6 +141,14 @@ impl UdpTranscript {
         })
     }
 
+    /// Alerts that keys have opened, in order.
+    pub fn opened_alerts(&self) -> impl Iterator<Item = (&Moment, Alert)> {
+        self.heard.moments.iter().filter_map(|moment| match moment.what {
+            What::Alert(alert) if moment.depth > Depth::OUTER => Some((moment, alert)),
+            _ => None,
+        })
+    }
+
     /// Sealed records, in order.
     pub fn sealed(&self) -> impl DoubleEndedIterator<Item = (&Moment, Sealed)> + Clone {
         self.outer().filter_map(|moment| match moment.what {

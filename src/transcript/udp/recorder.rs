@@ -59,6 +59,10 @@ pub struct SynSeen {
     pub correlation_id: Option<[u8; 16]>,
     /// The hash of the security cookie.
     pub cookie_hash: CookieHash,
+    /// The hash itself, where it is one.
+    pub hash: Option<[u8; 32]>,
+    /// Zeros behind the last field, which make the datagram as long as the MTU that it probes.
+    pub padding: u32,
     initial_sequence: u32,
 }
 
@@ -88,6 +92,8 @@ pub struct Heard {
     pub repeats: Vec<Repeat>,
     /// Handshake messages of each side that did not arrive whole although later ones did.
     pub holes: PerSide<u32>,
+    /// The number of the latest DTLS handshake message that each side began to send; 0 is the first one.
+    pub latest_message: PerSide<Option<u16>>,
     /// The longest DTLS datagram with handshake messages of each side, in bytes of UDP payload.
     pub largest_flight: PerSide<u32>,
     /// What was acknowledged of each side's data.
@@ -96,6 +102,10 @@ pub struct Heard {
     pub stalled: PerSide<Option<Stalled>>,
     /// Datagrams with forward error correction.
     pub fec: u64,
+    /// The first of them, and how many payloads it covers.
+    pub first_fec: Option<(Seen, u8)>,
+    /// Datagrams with an ACK vector, and the first of those that report something as missing.
+    pub vectors: (u64, Option<Seen>),
     /// Datagrams that report congestion.
     pub congestion: u64,
     /// Who ended it with FIN, and where.
@@ -121,6 +131,8 @@ pub struct UdpRecorder {
     ledger: PerSide<Ledger>,
     stream_repeats: Vec<Repeat>,
     fec: u64,
+    first_fec: Option<(Seen, u8)>,
+    vectors: (u64, Option<Seen>),
     congestion: u64,
     fin: Option<Seen>,
     gateway_mark: Option<[u8; 16]>,
@@ -149,6 +161,8 @@ impl UdpRecorder {
             ledger: PerSide::default(),
             stream_repeats: Vec::new(),
             fec: 0,
+            first_fec: None,
+            vectors: (0, None),
             congestion: 0,
             fin: None,
             gateway_mark: None,
@@ -185,8 +199,8 @@ impl UdpRecorder {
     }
 
     fn dtls(&mut self) -> &mut Dtls {
-        let limits = self.limits;
-        self.dtls.get_or_insert_with(|| Box::new(Dtls::new(&limits)))
+        let (limits, keys) = (&self.limits, &self.keys);
+        self.dtls.get_or_insert_with(|| Box::new(Dtls::new(limits, keys.clone())))
     }
 
     fn without_syn(&mut self, side: Side, payload: &[u8], seen: &Seen) {
@@ -231,6 +245,8 @@ impl UdpRecorder {
                 Some(hash) if hash == [0; 32] => CookieHash::Zero,
                 Some(_) => CookieHash::Present,
             },
+            hash: datagram.syn_ex.and_then(|ex| ex.cookie_hash).filter(|hash| *hash != [0; 32]),
+            padding: u32::try_from(datagram.padding).unwrap_or(u32::MAX),
             initial_sequence: syn.initial_sequence,
         };
         let answers = datagram.role() == Kind::SynAck;
@@ -269,7 +285,17 @@ impl UdpRecorder {
             let delayed = datagram.flags.contains(Flags::ACKDELAYED);
             self.ledger[side.other()].acknowledge(highest, &datagram.ack_vector, delayed, stamp);
         }
-        self.fec += u64::from(datagram.fec.is_some());
+        if let Some(fec) = &datagram.fec {
+            self.fec += 1;
+            self.first_fec.get_or_insert((*seen, fec.range));
+            self.ledger[side].number(fec.coded);
+        }
+        if !datagram.ack_vector.is_empty() {
+            self.vectors.0 += 1;
+            if datagram.ack_vector.iter().any(|run| !run.is_received()) {
+                self.vectors.1.get_or_insert(*seen);
+            }
+        }
         self.congestion += u64::from(datagram.flags.contains(Flags::CN));
         if datagram.flags.contains(Flags::FIN) {
             self.fin.get_or_insert(*seen);
@@ -299,6 +325,10 @@ impl UdpRecorder {
             }
         }
         if let Some(vector) = &packet.ack_vector {
+            self.vectors.0 += 1;
+            if vector.runs.iter().any(|(arrived, _)| !arrived) {
+                self.vectors.1.get_or_insert(*seen);
+            }
             let mut number = u32::from(vector.base);
             for &(arrived, count) in &vector.runs {
                 for _ in 0..count {
@@ -365,6 +395,10 @@ impl UdpRecorder {
             client: stream.order.client.stalled(),
             server: stream.order.server.stalled(),
         });
+        let latest_message = self.dtls.as_ref().map_or_else(PerSide::default, |dtls| PerSide {
+            client: dtls.highest(Side::Client),
+            server: dtls.highest(Side::Server),
+        });
         let (moments, mut repeats, holes, largest_flight) = match (self.dtls, self.stream) {
             (Some(dtls), _) => {
                 let holes = if dtls.is_done() {
@@ -400,10 +434,13 @@ impl UdpRecorder {
             is_dtls,
             repeats,
             holes,
+            latest_message,
             largest_flight,
             ledger: self.ledger,
             stalled,
             fec: self.fec,
+            first_fec: self.first_fec,
+            vectors: self.vectors,
             congestion: self.congestion,
             fin: self.fin,
             gateway_mark: self.gateway_mark,

@@ -3,10 +3,26 @@
 use crate::diagnosis::udp_case::UdpCase;
 use crate::diagnosis::verdict::Verdict;
 
+/// From here on ports are picked by the system for each use.
+const PICKED: u16 = 49_152;
+
 /// The way: firewalls, NAT and the host's own rules.
 pub(super) fn open_the_way(case: &UdpCase<'_>, verdict: Verdict) -> Verdict {
     let (client, server, host) = (case.t.client.ip(), case.t.server, case.server_host());
     let port = server.port();
+    if case.is_relayed() {
+        return prove(verdict.remedy(format!(
+            "this RDP-UDP goes through the TURN relay {} (RDP Shortpath for public networks): allow UDP {port} to it from the session host as \
+             well as from {client}, and exempt it from inspection on both ways",
+            server.ip()
+        )));
+    }
+    if port >= PICKED && !case.is_gateway() {
+        return prove(verdict.remedy(format!(
+            "port {port} was picked by the session host for this session, as RDP Shortpath for public networks does: both sides need UDP out to \
+             any port and the answers back, and no symmetric NAT; where that cannot be, allow UDP 3478 to a TURN relay"
+        )));
+    }
     let verdict = verdict.remedy(format!(
         "ask the firewall team to allow UDP {port} from {client} to {} and its answers back, as well as TCP: they are two rules",
         server.ip()
@@ -23,6 +39,17 @@ pub(super) fn open_the_way(case: &UdpCase<'_>, verdict: Verdict) -> Verdict {
         ))
     };
     prove(verdict)
+}
+
+/// One flow of several to the same port is lost.
+pub(super) fn one_flow(case: &UdpCase<'_>, verdict: Verdict) -> Verdict {
+    let server = case.t.server;
+    prove(verdict.remedy(format!(
+        "the rule for UDP {} to {} is open, for the other conversation passes: look for what treats flows one by one, such as a NAT that ran \
+         out of ports, a limit of sessions, a load balancer with several ways, or a limit of size that came later",
+        server.port(),
+        server.ip()
+    )))
 }
 
 /// Devices that look into UDP.

@@ -16,6 +16,10 @@ use crate::transcript::Phase;
 const WAITED: Span = Span::millis(900);
 /// A lone request may still be answered within this time: the slowest client repeats it after 3.5 s.
 const LONE: Span = Span::secs(5);
+/// So many repetitions are listed one by one.
+const SHOWN: usize = 6;
+/// A timer is known by its value to this.
+const NEAR: Span = Span::millis(400);
 
 /// See the module.
 pub fn judge(case: &UdpCase<'_>) -> Option<Finding> {
@@ -55,7 +59,7 @@ fn unanswered(case: &UdpCase<'_>, first: &Seen, last: &Seen, count: u64) -> Opti
         1 => format!("one {what}"),
         n => format!("{n} {what}s in {}", human(over)),
     };
-    let summary = case.summary(format!("{} never answers: {times}", case.server_label()));
+    let summary = case.summary(format!("{} never answers: {times}", case.peer_label()));
     let confidence = if count >= 2 {
         Confidence::Likely
     } else {
@@ -71,14 +75,32 @@ fn unanswered(case: &UdpCase<'_>, first: &Seen, last: &Seen, count: u64) -> Opti
             format!("the first {what}, {} bytes; nothing ever comes back", first.len),
         ),
     )
-    .because((count > 1).then(|| case.packet(last, format!("the last of {count}, {} after the first", human(over)))));
+    .because((count > 1).then(|| {
+        case.packet(
+            last,
+            format!("the last of {count}, {} after the first{}", human(over), gaps(case)),
+        )
+    }))
+    .because(case.sibling().map(|sibling| {
+        case.packet(
+            sibling.udp.last(),
+            format!(
+                "another UDP conversation with {} from port {} works: the port is open, and this one alone is lost",
+                case.t.server,
+                sibling.client.port()
+            ),
+        )
+    }));
     let verdict = case.with_story(verdict);
-    let verdict = felt(case, verdict, over, last);
+    let verdict = felt(case, verdict, over, (first, last));
     let verdict = verdict.or(
         &UDP_REJECTED,
         "the host may have no UDP listener while a filter swallows its ICMP answer; a capture on the host shows whether the datagrams arrive",
     );
-    let verdict = advice::open_the_way(case, verdict);
+    let verdict = match case.sibling() {
+        Some(_) => advice::one_flow(case, verdict),
+        None => advice::open_the_way(case, verdict),
+    };
     let verdict = if first.len >= 1_000 {
         verdict.remedy(format!(
             "these datagrams are padded to {} bytes on purpose: a path that drops UDP of that size blocks RDP over UDP as well; \
@@ -97,24 +119,73 @@ fn unanswered(case: &UdpCase<'_>, first: &Seen, last: &Seen, count: u64) -> Opti
     )
 }
 
+/// The times between the repetitions, which tell who sent them.
+fn gaps(case: &UdpCase<'_>) -> String {
+    let sent: Vec<Timestamp> = match case.t.is_rdp_udp() {
+        true => case.t.heard.opening.syns.iter().map(|syn| syn.seen.at).collect(),
+        false => {
+            let log = case.t.udp.log.iter().filter(|seen| seen.side == Side::Client);
+            log.map(|seen| seen.at).collect()
+        }
+    };
+    let gaps: Vec<Span> = sent
+        .windows(2)
+        .filter_map(|pair| Some(pair.get(1)?.since(*pair.first()?)))
+        .collect();
+    if gaps.is_empty() || gaps.len() > SHOWN {
+        return String::new();
+    }
+    let near = |gap: Option<&Span>, millis: i64| gap.is_some_and(|gap| (gap.0 - Span::millis(millis).0).abs() <= NEAR.0);
+    let whose = if case.t.is_rdp_udp() && gaps.len() == 2 && near(gaps.first(), 3_500) && near(gaps.get(1), 2_700) {
+        ", as a Windows client repeats its SYN before it gives up"
+    } else if !case.t.is_rdp_udp() && near(gaps.first(), 1_000) {
+        ", as DTLS doubles its waiting time"
+    } else {
+        ""
+    };
+    let words: Vec<String> = gaps.iter().map(|gap| human(*gap)).collect();
+    format!(" (repeated after {}{whose})", words.join(", "))
+}
+
 /// What the user notices: nothing but a slower connection, where TCP goes on.
-fn felt(case: &UdpCase<'_>, verdict: Verdict, over: Span, last: &Seen) -> Verdict {
-    match case.beside() {
-        Some(beside) if beside.works => verdict.because([case.packet(
-            last,
+fn felt(case: &UdpCase<'_>, verdict: Verdict, over: Span, (first, last): (&Seen, &Seen)) -> Verdict {
+    if !case.beside().is_some_and(|beside| beside.works) {
+        return verdict;
+    }
+    let after = "less fluent video and sound afterwards";
+    let (seen, text) = match case.tcp_goes_on(first.at) {
+        Some(seen) if seen.at < last.at => (
+            seen,
             format!(
-                "the client tried for {} and stayed on TCP: the user notices a delay of that length at most, and less fluent video and sound afterwards",
+                "TCP goes on {} after the first request, while the client still tries UDP for {}: the user notices no more delay than that, and {after}",
+                human(seen.at.since(first.at)),
                 human(over)
             ),
-        )]),
-        _ => verdict,
-    }
+        ),
+        Some(seen) => (
+            seen,
+            format!(
+                "the client tries UDP for {} and then stays on TCP, which goes on {} after the first request: the user notices a delay of that \
+                 length at most, and {after}",
+                human(over),
+                human(seen.at.since(first.at))
+            ),
+        ),
+        None => (
+            last,
+            format!(
+                "the client tried for {} and stayed on TCP: the user notices a delay of that length at most, and {after}",
+                human(over)
+            ),
+        ),
+    };
+    verdict.because([case.packet(seen, text)])
 }
 
 /// The server answers, and the client goes on asking.
 fn answers_lost(case: &UdpCase<'_>) -> Option<Finding> {
     if case.phase() != Phase::UdpHandshake {
-        return None;
+        return first_flight_lost(case);
     }
     let opening = &case.t.heard.opening;
     let (answer, request) = (opening.syn_acks.first()?, opening.syns.last()?);
@@ -148,8 +219,47 @@ fn answers_lost(case: &UdpCase<'_>) -> Option<Finding> {
     } else {
         case.packet(&last, format!("the server repeats its answer, {answers} times in all"))
     }]);
+    Some(lost_answers(case, verdict))
+}
+
+fn lost_answers(case: &UdpCase<'_>, verdict: Verdict) -> Finding {
     let verdict = advice::open_the_way(case, case.with_story(verdict));
-    Some(
-        Finding::new(verdict, EndedBy::Path, Mechanism::Silence).fact("udp_lost_direction", format!("from the {}", Side::Server)),
+    Finding::new(verdict, EndedBy::Path, Mechanism::Silence).fact(
+        "udp_lost_direction",
+        format!("from the {} to the {}", Side::Server, Side::Client),
     )
+}
+
+/// The same for DTLS by itself: the client never gets beyond its first message, although the server answers it.
+fn first_flight_lost(case: &UdpCase<'_>) -> Option<Finding> {
+    let heard = &case.t.heard;
+    if case.t.is_rdp_udp() || heard.latest_message.client != Some(0) {
+        return None;
+    }
+    let answer = case.t.udp.half.server.first?;
+    let mut again = heard
+        .repeats
+        .iter()
+        .filter(|repeat| repeat.seen.side == Side::Client && repeat.seen.at > answer.at);
+    let (first, last) = (again.next()?, again.next_back()?);
+    if last.seen.at.since(first.seen.at) < WAITED || case.is_aftermath(answer.at) {
+        return None;
+    }
+    let summary = case.summary(format!(
+        "the answers of {} do not reach the client: {} leave, and the client repeats its ClientHello",
+        case.server_label(),
+        case.t.udp.half.server.packets
+    ));
+    let verdict = Verdict::new(
+        &UDP_BLOCKED,
+        Confidence::Likely,
+        Act::Network,
+        summary,
+        case.packet(&answer, format!("the server answers with {} bytes", answer.len)),
+    )
+    .because([case.packet(
+        &last.seen,
+        "the client sends the same ClientHello again after that: it has not got the answer",
+    )]);
+    Some(lost_answers(case, verdict))
 }

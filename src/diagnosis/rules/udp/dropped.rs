@@ -12,6 +12,7 @@ use crate::diagnosis::udp_case::{UdpCase, UdpSilence};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
 use crate::forensics::udp_timers;
+use crate::protocol::tls::handshake::HandshakeType;
 use crate::transcript::Phase;
 
 /// So many datagrams without an answer are no accident.
@@ -26,8 +27,10 @@ const SILENT: Span = Span::secs(2);
 const ATTEMPTS: u32 = 3;
 /// A datagram of this size is a large one: it does not fit through tunnels as small ones do.
 const LARGE: u32 = 900;
-/// The peer is given up for dead after this silence (MS-RDPEUDP 3.1.1.9).
-const DEAD: Span = Span::secs(65);
+/// A datagram of this size needs the whole of an ordinary path.
+const FULL: u32 = 1_200;
+/// Of so many datagrams a loss of half is no accident, and nothing that a session can use.
+const MANY: u64 = 30;
 
 /// A direction, in words.
 fn from(side: Side) -> String {
@@ -47,7 +50,8 @@ fn missing_by_size(case: &UdpCase<'_>) -> Option<Finding> {
         .into_iter()
         .filter_map(|side| Some((side, case.t.heard.stalled[side]?)))
         .find(|(side, stalled)| {
-            let longest = case.t.udp.half[*side].largest;
+            // Only data count: the SYN+ACK says what the path carried once, in the handshake.
+            let longest = case.t.heard.ledger[*side].largest;
             u64::from(stalled.count) >= UNANSWERED
                 && stalled.last.at.since(stalled.first.at) >= SILENT
                 && stalled.largest < longest
@@ -109,6 +113,103 @@ fn acknowledged_by_size(case: &UdpCase<'_>) -> Option<Finding> {
     Some(sized(case, verdict, side, stuck.shortest, stuck.largest_arrived))
 }
 
+/// Both sides repeat themselves in a DTLS handshake: one of them has not got what the other one answers with.
+pub fn flight(case: &UdpCase<'_>) -> Option<Finding> {
+    if case.phase() != Phase::Dtls || !case.t.heard.is_dtls || case.t.is_midstream() {
+        return None;
+    }
+    let heard = &case.t.heard;
+    let repeats = |side: Side| heard.repeats.iter().filter(move |repeat| repeat.seen.side == side);
+    let (mine, theirs) = (repeats(Side::Client), repeats(Side::Server));
+    if mine.clone().count() < 2 || theirs.clone().count() < 2 {
+        return None;
+    }
+    // A client that repeats its ClientHello has not got the server's flight; one that repeats what answers this flight is not heard.
+    let asks = mine.clone().all(|repeat| repeat.kind == Some(HandshakeType::CLIENT_HELLO));
+    let side = if asks { Side::Server } else { Side::Client };
+    let (first, last) = (repeats(side).next()?, repeats(side).next_back()?);
+    let other = repeats(side.other()).next_back()?;
+    if last.seen.at.since(first.seen.at) < REPEATED || case.is_aftermath(first.seen.at) {
+        return None;
+    }
+    let (largest, passed) = (heard.largest_flight[side], heard.largest_flight[side.other()]);
+    let summary = case.summary(format!(
+        "the DTLS handshake with {} loses one direction: the {side}'s answers do not arrive at the {}, whose own datagrams pass",
+        case.server_label(),
+        side.other()
+    ));
+    let verdict = Verdict::new(
+        &UDP_DROPPED,
+        Confidence::Likely,
+        Act::Network,
+        summary,
+        case.packet(
+            &last.seen,
+            format!(
+                "the {side} repeats its flight, {} datagrams in all; the longest has {largest} bytes",
+                repeats(side).count()
+            ),
+        ),
+    )
+    .because([case.packet(
+        &other.seen,
+        format!(
+            "the {} repeats what this flight answers: it has not got it; its own datagrams of up to {passed} bytes pass",
+            side.other()
+        ),
+    )]);
+    let verdict = case.with_story(verdict).or(
+        &DTLS_FAILED,
+        "a device that looks into the handshake may drop exactly these datagrams; a capture at the other end tells which ones arrive",
+    );
+    let verdict = advice::open_the_way(case, advice::bypass(case, verdict));
+    Some(
+        Finding::new(verdict, EndedBy::Path, Mechanism::Silence)
+            .fact("udp_lost_direction", from(side))
+            .fact("udp_unanswered_size_max", largest),
+    )
+}
+
+/// More than half of a side's datagrams are lost: what is left is no session.
+pub fn heavy_loss(case: &UdpCase<'_>) -> Option<Finding> {
+    let (side, (lost, total)) = Side::BOTH
+        .into_iter()
+        .filter_map(|side| Some((side, case.loss(side)?)))
+        .find(|(_, (lost, total))| *total >= MANY && lost * 2 > *total)?;
+    if case.phase() != Phase::Session || case.t.is_midstream() {
+        return None;
+    }
+    let other = case.loss(side.other()).unwrap_or_default();
+    let last = case.t.udp.last();
+    let reported = case.t.heard.vectors.1.unwrap_or(*last);
+    let summary = case.summary(format!(
+        "most datagrams {} are lost: {lost} of {total}; in the other direction {} of {}. The channel is up, and useless",
+        from(side),
+        other.0,
+        other.1
+    ));
+    let verdict = Verdict::new(
+        &UDP_DROPPED,
+        Confidence::Possible,
+        Act::Network,
+        summary,
+        case.packet(&reported, "the first ACK vector that reports datagrams as missing"),
+    )
+    .because([case.packet(last, "the last datagram of the conversation; the loss goes on up to here")]);
+    let verdict = case.with_story(verdict).or(
+        &PATH_LOSS,
+        "a link that loses packets of every kind shows the same; TCP beside it then repeats itself as well",
+    );
+    let verdict = verdict.remedy(format!(
+        "look for a policer, a rate limit or a quality-of-service class for UDP {} between {} and {}: it drops what exceeds its rate",
+        case.t.server.port(),
+        case.t.client.ip(),
+        case.t.server.ip()
+    ));
+    let verdict = advice::prove(verdict);
+    Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence).fact("udp_lost_direction", from(side)))
+}
+
 /// A DTLS flight whose large datagrams never arrive.
 fn flight_by_size(case: &UdpCase<'_>) -> Option<Finding> {
     if case.phase() != Phase::Dtls || !case.t.heard.is_dtls {
@@ -121,7 +222,8 @@ fn flight_by_size(case: &UdpCase<'_>) -> Option<Finding> {
         let holes = heard.holes[side];
         let again = repeats(Side::Client).count() + repeats(Side::Server).count();
         let arrived = case.t.udp.half[side].largest;
-        if holes > 0 && again >= 2 {
+        // What arrives must be small, or its size explains nothing.
+        if holes > 0 && again >= 2 && arrived < FULL {
             let repeat = repeats(side).next_back().or(repeats(side.other()).next_back())?;
             let summary = case.summary(format!(
                 "large datagrams {} vanish while small ones pass: {holes} messages of the {side}'s DTLS handshake never arrive whole, and what \
@@ -267,7 +369,14 @@ pub fn alone(case: &UdpCase<'_>) -> Option<Finding> {
             &first,
             format!("the first datagram of the {waiting} without an answer, {} bytes", first.len),
         ),
-        case.packet(&last, format!("the last of {count}; the longest has {largest} bytes")),
+        case.packet(
+            &last,
+            format!(
+                "the last of {count}; the longest has {largest} bytes. The direction {} is the silent one here; whether the other one still \
+                 carries anything, a capture at the {other} tells",
+                from(other)
+            ),
+        ),
     ])
     .because(refusal.map(|(icmp, words)| {
         case.shows(
@@ -280,9 +389,10 @@ pub fn alone(case: &UdpCase<'_>) -> Option<Finding> {
         )
     }));
     let verdict = timers(case, case.with_story(verdict), &silence);
-    let verdict = felt(case, verdict, &silence);
+    let verdict = case.felt(verdict, &first, &last);
     let verdict = one_place(case, verdict, &silence);
     let verdict = advice::open_the_way(case, advice::bypass(case, verdict));
+    let arrived = case.t.udp.half[other].largest;
     let (by, mechanism) = match refusal {
         Some((icmp, _)) if icmp.from != case.t.client.ip() && icmp.from != case.t.server.ip() => {
             (EndedBy::Middlebox, Mechanism::Icmp)
@@ -292,6 +402,9 @@ pub fn alone(case: &UdpCase<'_>) -> Option<Finding> {
     Some(
         Finding::new(verdict, by, mechanism)
             .fact("udp_silent_side", other)
+            .fact("udp_lost_direction", from(other))
+            .fact("udp_unanswered_size_max", largest)
+            .fact("udp_arrived_size_max", arrived)
             .fact("udp_unanswered", count)
             .fact("udp_silent_s", format!("{:.2}", lasted.as_secs_f64()))
             .fact("udp_up_s", format!("{:.2}", after.as_secs_f64())),
@@ -352,37 +465,6 @@ fn timers(case: &UdpCase<'_>, verdict: Verdict, silence: &UdpSilence) -> Verdict
         ))
 }
 
-/// What the user notices of it.
-fn felt(case: &UdpCase<'_>, verdict: Verdict, silence: &UdpSilence) -> Verdict {
-    if case.phase() != Phase::Session {
-        return verdict;
-    }
-    let Some((tcp, _)) = case.attempt.beside(case.t) else {
-        return verdict;
-    };
-    let resumed = tcp
-        .tcp
-        .log
-        .iter()
-        .find(|seen| seen.at > silence.first.at && seen.side == Side::Server && seen.len > 200);
-    match resumed {
-        Some(seen) => verdict.because([case.packet(
-            seen,
-            format!(
-                "TCP carries the session again, {} after the silence began: for that long the picture was frozen",
-                human(seen.at.since(silence.first.at))
-            ),
-        )]),
-        None => verdict.because([case.packet(
-            &silence.last,
-            format!(
-                "the picture freezes until the client gives UDP up, after {} at most",
-                human(DEAD)
-            ),
-        )]),
-    }
-}
-
 /// Both sides speak, and one of them acknowledges nothing: one direction is lost.
 pub fn one_way(case: &UdpCase<'_>) -> Option<Finding> {
     let (side, stuck) = Side::BOTH
@@ -396,9 +478,11 @@ pub fn one_way(case: &UdpCase<'_>) -> Option<Finding> {
         return None;
     }
     let other = case.t.udp.half[side.other()].last?;
+    let up = stuck.first.at.since(case.t.started());
     let summary = case.summary(format!(
-        "{} lost one direction: nothing arrives any more {}, while the {} is still heard",
+        "{} lost one direction {} after it had begun: nothing arrives any more {}, while the {} is still heard",
         case.server_label(),
+        human(up),
         from(side),
         side.other()
     ));
@@ -421,10 +505,20 @@ pub fn one_way(case: &UdpCase<'_>) -> Option<Finding> {
         ),
         case.packet(&other, format!("the {} goes on, and acknowledges none of them", side.other())),
     ]);
-    let verdict = case.with_story(verdict).or(
+    let verdict = case.with_story(verdict);
+    let verdict = match case.t.udp.log.iter().find(|seen| seen.no == stuck.first.no) {
+        Some(first) => case.felt(verdict, first, &other),
+        None => verdict,
+    };
+    let verdict = verdict.or(
         &NAT_MAPPING_LOST,
         "a NAT that has forgotten the mapping still lets the side through that is inside of it",
     );
     let verdict = advice::open_the_way(case, advice::bypass(case, verdict));
-    Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence).fact("udp_lost_direction", from(side)))
+    Some(
+        Finding::new(verdict, EndedBy::Path, Mechanism::Silence)
+            .fact("udp_lost_direction", from(side))
+            .fact("udp_unanswered_size_min", stuck.shortest)
+            .fact("udp_up_s", format!("{:.2}", up.as_secs_f64())),
+    )
 }

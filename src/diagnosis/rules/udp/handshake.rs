@@ -36,11 +36,17 @@ pub fn alert(case: &UdpCase<'_>) -> Option<Finding> {
         .alerts()
         .find(|(_, alert)| alert.is_fatal(version))
         .map(|(moment, alert)| (moment, alert.to_string(), Confidence::Certain));
+    let opened = || {
+        case.t
+            .opened_alerts()
+            .find(|(_, alert)| alert.is_fatal(version))
+            .map(|(moment, alert)| (moment, alert.to_string(), Confidence::Certain))
+    };
     let sealed = || {
         let moment = case.t.goodbye()?;
         Some((moment, "an encrypted alert".to_owned(), Confidence::Likely))
     };
-    let (moment, what, confidence) = clear.or_else(sealed)?;
+    let (moment, what, confidence) = clear.or_else(opened).or_else(sealed)?;
     let side = moment.side;
     let act = match (side, case.is_gateway()) {
         (Side::Client, _) => Act::Client,

@@ -8,6 +8,7 @@ mod blocked;
 mod dropped;
 mod handshake;
 mod ordinary;
+mod refused;
 mod rejected;
 
 use crate::attempt::Attempt;
@@ -21,9 +22,12 @@ pub type UdpJudge = fn(&UdpCase<'_>) -> Option<Finding>;
 pub const UDP_RULES: &[(&str, UdpJudge)] = &[
     ("an ICMP error that refuses", rejected::judge),
     ("an alert", handshake::alert),
+    ("a side channel that is refused", refused::judge),
     ("no answer at all", blocked::judge),
     ("only large datagrams vanish", dropped::by_size),
+    ("a flight that is repeated on both sides", dropped::flight),
     ("a direction that stopped", dropped::one_way),
+    ("a direction that loses most of it", dropped::heavy_loss),
     ("an end that follows the session's", ordinary::ended),
     ("a side that is heard no more", dropped::alone),
     ("a handshake that stands still", handshake::stuck),

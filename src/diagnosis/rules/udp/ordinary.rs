@@ -8,7 +8,7 @@ use crate::diagnosis::causes::{CAPTURE_INCOMPLETE, COMPLETED, ESTABLISHED};
 use crate::diagnosis::udp_case::UdpCase;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
-use crate::transcript::Phase;
+use crate::transcript::{Depth, Phase, SealedKind};
 
 /// Neither side of a living conversation is silent for so long: the peer is given up for dead after 65 s (MS-RDPEUDP 3.1.1.9).
 const DEAD: Span = Span::secs(65);
@@ -25,10 +25,29 @@ fn confidence(case: &UdpCase<'_>) -> Confidence {
 fn carried(case: &UdpCase<'_>) -> String {
     let half = &case.t.udp.half;
     let lasted = human(case.t.ended().since(case.progress.entered));
+    let lost: Vec<String> = Side::BOTH
+        .into_iter()
+        .filter_map(|side| Some((side, case.loss(side)?)))
+        .filter(|(_, (lost, _))| *lost > 0)
+        .map(|(side, (lost, total))| format!("{lost} of {total} from the {side}"))
+        .collect();
+    let lost = match lost.is_empty() {
+        true => String::new(),
+        false => format!("; its acknowledgments and numbers show as lost: {}", lost.join(", ")),
+    };
     format!(
-        "{} datagrams of the client and {} of the server, {lasted} of session",
+        "{} datagrams of the client and {} of the server, {lasted} of session{lost}",
         half.client.packets, half.server.packets
     )
+}
+
+/// Whether the gateway has said but one thing inside its DTLS: its yes or its no to the channel.
+fn is_one_answer(case: &UdpCase<'_>) -> bool {
+    let said = case
+        .t
+        .sealed()
+        .filter(|(moment, sealed)| moment.side == Side::Server && sealed.kind == SealedKind::Application);
+    case.is_gateway() && said.count() == 1 && case.t.heard.moments.iter().all(|moment| moment.depth == Depth::OUTER)
 }
 
 /// The session's end, or a goodbye on UDP itself.
@@ -57,16 +76,25 @@ pub fn ended(case: &UdpCase<'_>) -> Option<Finding> {
             ),
         ),
     };
+    // Both sides keep a living channel from falling silent; what ended long before the session did not end with it.
+    let before = at.since(last.at);
+    let (confidence, how) = if own.is_some() && is_one_answer(case) {
+        let how = "came up and was closed after a single answer of the gateway, which may have refused the channel inside; the keys would tell";
+        (Confidence::Possible, how.to_owned())
+    } else if own.is_none() && case.t.heard.fin.is_none() && before >= DEAD {
+        let how = format!(
+            "worked, and fell silent {} before the session ended; why is not seen here",
+            human(before)
+        );
+        (Confidence::Possible, how)
+    } else {
+        (confidence(case), "worked and ended with the session".to_owned())
+    };
     let verdict = Verdict::new(
         &COMPLETED,
-        confidence(case),
+        confidence,
         Act::Nobody,
-        format!(
-            "{} with {} worked and ended with the session: {}",
-            case.protocol(),
-            case.server_label(),
-            carried(case)
-        ),
+        format!("{} with {} {how}: {}", case.protocol(), case.server_label(), carried(case)),
         evidence,
     );
     Some(Finding::new(verdict, by, mechanism))
@@ -147,7 +175,8 @@ pub fn incomplete(case: &UdpCase<'_>) -> Finding {
         Confidence::Possible,
         Act::Nobody,
         format!(
-            "the capture does not show how UDP to {} fared: {missing}",
+            "the capture does not show how {} with {} fared: {missing}",
+            case.protocol(),
             case.server_label()
         ),
         case.packet(last, "the last datagram of the conversation in this capture"),

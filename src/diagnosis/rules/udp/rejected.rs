@@ -45,9 +45,9 @@ pub fn judge(case: &UdpCase<'_>) -> Option<Finding> {
         .udp
         .icmp
         .iter()
-        .filter(|icmp| icmp.about == Side::Client)
+        .filter(|icmp| icmp.about == Side::Client || is_forbidden_by_device(case, icmp))
         .find_map(|icmp| meaning(&icmp.message).map(|words| (icmp, words)))?;
-    let answered = case.t.udp.half.server.last;
+    let answered = case.t.udp.half[icmp.about.other()].last;
     if answered.is_some_and(|seen| seen.at > icmp.at.plus(UNDER_WAY)) || case.is_aftermath(icmp.at) {
         return None;
     }
@@ -98,6 +98,10 @@ pub fn judge(case: &UdpCase<'_>) -> Option<Finding> {
     .because(distance(case, icmp))
     .because((!mid).then(|| case.packet(first, format!("the first datagram to UDP {port}, {} bytes", first.len))));
     let verdict = case.with_story(verdict);
+    let verdict = match case.t.udp.log.iter().find(|seen| seen.at >= icmp.at) {
+        Some(first) if mid => case.felt(verdict, first, case.t.udp.last()),
+        _ => verdict,
+    };
     let verdict = if words == "port unreachable" && host {
         verdict.or(
             &UDP_BLOCKED,
@@ -117,6 +121,16 @@ pub fn judge(case: &UdpCase<'_>) -> Option<Finding> {
         EndedBy::Middlebox
     };
     Some(Finding::new(verdict, by, Mechanism::Icmp).fact("icmp_from", icmp.from))
+}
+
+/// Whether a device says that the server's datagrams are not allowed. Other errors about them only say that the client has gone, or that
+/// a NAT does not know it any more.
+fn is_forbidden_by_device(case: &UdpCase<'_>, icmp: &IcmpSeen) -> bool {
+    let forbidden = matches!(
+        (icmp.message.v6, icmp.message.kind, icmp.message.code),
+        (false, 3, 9 | 10 | 13) | (true, 1, 1 | 5)
+    );
+    icmp.about == Side::Server && forbidden && icmp.from != case.t.client.ip()
 }
 
 /// Whether the error's TTL differs from that of all other packets of the host.
