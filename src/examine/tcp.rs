@@ -508,6 +508,8 @@ impl Examiner {
             // Echoes show how far a host is. Neighbour discovery does not: its hop limit is always 255 (RFC 4861).
             if matches!((message.v6, message.kind), (false, 0 | 8) | (true, 128 | 129)) {
                 self.state.context.hosts.learn(packet.ip.src, packet.ip.ttl, packet.no);
+            } else if packet.cut.is_some() && matches!((message.v6, message.kind), (false, 3) | (true, 1)) {
+                self.udp_icmp_cut(packet, message);
             }
             return;
         };

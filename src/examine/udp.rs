@@ -8,7 +8,7 @@ use crate::capture::{Frame, Span, Timestamp};
 use crate::examine::Examiner;
 use crate::examine::strays;
 use crate::flow::key::UDP;
-use crate::flow::{Conversation, FlowKey, Limits, Seen, Side, Slot};
+use crate::flow::{Conversation, FlowKey, IcmpSeen, Limits, Seen, Side, Slot};
 use crate::packet::fast::{self, Peek};
 use crate::packet::{Body, Datagram, IcmpMessage, Packet};
 use crate::protocol::gateway;
@@ -40,6 +40,8 @@ pub(super) const PORTS: [u16; 3] = [RDP_UDP, SHORTPATH, GATEWAY_UDP];
 const OVER: Span = Span::secs(900);
 /// The same where somebody waits for the verdict and no TCP connection runs between the two hosts.
 const WATCHED: Span = Span::secs(30);
+/// An ICMP error comes within this time after the datagram that it is about.
+const ERROR_COMES: Span = Span::secs(1);
 /// What a SYN that the snap length cut is filled up to: its fields end before.
 const SYN_FIELDS: usize = 128;
 
@@ -65,6 +67,14 @@ impl LiveUdp {
     /// Its client, its server, and when it began.
     pub(super) fn place(&self) -> (IpAddr, (IpAddr, Timestamp)) {
         (self.client.ip(), (self.server.ip(), self.udp.first().at))
+    }
+
+    fn side_of_host(&self, host: IpAddr) -> Option<Side> {
+        match host {
+            host if host == self.client.ip() => Some(Side::Client),
+            host if host == self.server.ip() => Some(Side::Server),
+            _ => None,
+        }
     }
 
     fn side_of(&self, from: SocketAddr) -> Side {
@@ -226,6 +236,28 @@ impl Examiner {
         {
             let about = live.side_of(quoted.src);
             live.udp.push_icmp(packet, message, about);
+        }
+    }
+
+    /// Takes an ICMP error whose quotation is cut: it may be about the conversation that its receiver has just used.
+    pub(super) fn udp_icmp_cut(&mut self, packet: &Packet<'_>, message: &IcmpMessage) {
+        let Some(slot) = self.state.conversations.newest() else {
+            return;
+        };
+        let Some(live) = self.state.conversations.get_mut(slot) else {
+            return;
+        };
+        let about = live.side_of_host(packet.ip.dst);
+        let recent = packet.at.since(live.udp.last().at) <= ERROR_COMES && about == Some(live.udp.last().side);
+        if let Some(about) = about.filter(|_| recent && live.udp.icmp_cut.is_none()) {
+            live.udp.icmp_cut = Some(IcmpSeen {
+                no: packet.no,
+                at: packet.at,
+                from: packet.ip.src,
+                ttl: packet.ip.ttl,
+                message: message.clone(),
+                about,
+            });
         }
     }
 

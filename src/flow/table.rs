@@ -116,6 +116,11 @@ impl<T> Table<T> {
         (self.oldest != NONE).then_some(Slot(self.oldest))
     }
 
+    /// The flow that was touched last.
+    pub fn newest(&self) -> Option<Slot> {
+        (self.newest != NONE).then_some(Slot(self.newest))
+    }
+
     /// The flow that was touched next after this one.
     pub fn newer(&self, slot: Slot) -> Option<Slot> {
         let newer = self.rows.get(slot.0 as usize)?.as_ref()?.newer;

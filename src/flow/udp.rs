@@ -87,6 +87,8 @@ pub struct Conversation {
     pub log: PacketLog,
     /// ICMP errors about it.
     pub icmp: Vec<IcmpSeen>,
+    /// An ICMP error to its client right after a datagram, whose quotation the snap length has cut: it may be about it.
+    pub icmp_cut: Option<IcmpSeen>,
     /// The longest time without a datagram, and the one after which it began.
     pub longest_idle: Option<(Span, Seen)>,
     /// The longest time without a datagram after which both sides spoke again.
@@ -115,6 +117,7 @@ impl Conversation {
             habits: PerSide::default(),
             log: PacketLog::new(limits.log_head, limits.log_tail),
             icmp: Vec::new(),
+            icmp_cut: None,
             longest_idle: None,
             survived: None,
             copies: 0,

@@ -4,7 +4,7 @@ use crate::capture::Span;
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CERTIFICATE_UNTRUSTED, CREDSSP_POLICY, HANDSHAKE_TIMEOUT};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
-use crate::flow::Side;
+use crate::flow::{Opening, Side};
 use crate::transcript::hidden::Said;
 use crate::transcript::{Phase, Role, SealedKind};
 
@@ -16,6 +16,10 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     // A client that says close_notify has decided, whoever sends the first FIN.
     let said_goodbye = case.closed_by(Side::Server) && first_goodbye(case);
     if !(case.closed_by(Side::Client) || said_goodbye) || case.phase() == Phase::Session {
+        return None;
+    }
+    // A capture that begins inside TLS shows an end, and not whether the logon was done before.
+    if case.t.tcp.opening == Opening::MidStream && case.t.client_hello().is_none() && case.phase() > Phase::Tls {
         return None;
     }
     let quiet = case.quiet_before_close();

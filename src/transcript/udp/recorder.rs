@@ -75,6 +75,15 @@ pub struct Opening {
     pub syn_acks: Vec<SynSeen>,
     /// The client's first datagram that acknowledges the SYN+ACK.
     pub opened: Option<Seen>,
+    /// Whether there are datagrams other than SYN and SYN+ACK.
+    others: bool,
+}
+
+impl Opening {
+    /// Whether nothing but SYNs was sent by a client that sent so many datagrams.
+    pub fn is_all(&self, datagrams: u64) -> bool {
+        datagrams == self.syns.len() as u64 || (self.syns.len() >= SYNS && !self.others)
+    }
 }
 
 /// What was heard of a conversation.
@@ -264,6 +273,7 @@ impl UdpRecorder {
     }
 
     fn rdp_udp(&mut self, side: Side, payload: &[u8], seen: &Seen) {
+        self.opening.others = true;
         if side == Side::Client && !self.opening.syn_acks.is_empty() {
             self.opening.opened.get_or_insert(*seen);
         }

@@ -6,7 +6,7 @@
 use crate::capture::{Span, Timestamp};
 use crate::diagnosis::case::{Finding, human};
 use crate::diagnosis::causes::{UDP_BLOCKED, UDP_REJECTED};
-use crate::diagnosis::rules::udp::advice;
+use crate::diagnosis::rules::udp::{advice, rejected};
 use crate::diagnosis::udp_case::UdpCase;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::{Seen, Side};
@@ -39,6 +39,14 @@ fn waited(case: &UdpCase<'_>, since: Timestamp) -> Span {
 }
 
 fn unanswered(case: &UdpCase<'_>, first: &Seen, last: &Seen, count: u64) -> Option<Finding> {
+    // Who goes on from its first message has got an answer, which this capture does not hold.
+    let asks = match case.t.is_rdp_udp() {
+        true => case.t.heard.opening.opened.is_none() && case.t.heard.opening.is_all(count),
+        false => case.t.heard.latest_message.client == Some(0),
+    };
+    if !asks {
+        return None;
+    }
     let enough = match count {
         0 => false,
         // A lone request of somebody who has no session is a probe, as scanners send them.
@@ -60,7 +68,8 @@ fn unanswered(case: &UdpCase<'_>, first: &Seen, last: &Seen, count: u64) -> Opti
         n => format!("{n} {what}s in {}", human(over)),
     };
     let summary = case.summary(format!("{} never answers: {times}", case.peer_label()));
-    let confidence = if count >= 2 {
+    let cut = case.t.udp.icmp_cut.as_ref();
+    let confidence = if count >= 2 && cut.is_none() {
         Confidence::Likely
     } else {
         Confidence::Possible
@@ -79,6 +88,17 @@ fn unanswered(case: &UdpCase<'_>, first: &Seen, last: &Seen, count: u64) -> Opti
         case.packet(
             last,
             format!("the last of {count}, {} after the first{}", human(over), gaps(case)),
+        )
+    }))
+    .because(cut.map(|icmp| {
+        case.shows(
+            icmp.no,
+            icmp.at,
+            format!(
+                "an ICMP error from {} comes right after a request ({}), and the snap length has cut what it is about: it may refuse this one",
+                icmp.from,
+                rejected::meaning(&icmp.message).unwrap_or("of another kind")
+            ),
         )
     }))
     .because(case.sibling().map(|sibling| {
