@@ -1,7 +1,9 @@
 //! Name lookups of clients: who asked for which name, and what came back. Bounded; the oldest leave first.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::protocol::dns::{Message, Question, RecordType, Role};
@@ -139,7 +141,7 @@ pub struct Lookups {
     /// Lookups by number of arrival; the first has the number `gone`.
     all: VecDeque<Lookup>,
     gone: u64,
-    open: HashMap<(IpAddr, String), u64>,
+    open: FxHashMap<(IpAddr, String), u64>,
     /// Lookups that had to leave.
     pub forgotten: u64,
 }
@@ -292,15 +294,42 @@ pub struct RdpNames {
 }
 
 impl RdpNames {
+    /// The names in the order in which lookups ask for them: thousands of lookups are compared with thousands of names.
+    pub fn ties(&self) -> Ties<'_> {
+        let used = || self.used.iter().map(|(client, name)| (*client, name.as_str()));
+        Ties {
+            names: self
+                .given
+                .iter()
+                .map(String::as_str)
+                .chain(used().map(|(_, name)| name))
+                .collect(),
+            domains: used()
+                .filter_map(|(client, name)| Some((client, name.split_once('.')?.1)))
+                .collect(),
+        }
+    }
+}
+
+/// [`RdpNames`], ready for many lookups.
+#[derive(Debug)]
+pub struct Ties<'a> {
+    /// The names that were given or used.
+    names: FxHashSet<&'a str>,
+    /// Clients with the domains of the names that they used.
+    domains: FxHashSet<(IpAddr, &'a str)>,
+}
+
+impl Ties<'_> {
     /// Whether and how this lookup belongs to RDP.
     pub fn tie(&self, lookup: &Lookup, all: &Lookups) -> Option<Tie> {
         let name = lookup.name.as_str();
-        if self.given.contains(name) || self.used.iter().any(|(_, used)| used == name) {
+        if self.names.contains(name) {
             return Some(Tie::SameName);
         }
         // A search suffix on a name that is found is how resolvers work, and service records and proxies are asked for all the time.
         let (first, domain) = name.split_once('.')?;
-        if first.starts_with('_') || matches!(first, "wpad" | "isatap") {
+        if first.starts_with('_') || matches!(first, "wpad" | "isatap") || !self.domains.contains(&(lookup.client, domain)) {
             return None;
         }
         let near = |other: &Lookup| other.client == lookup.client && other.last.since(lookup.started()).0.abs() <= BURST.0;
@@ -311,10 +340,6 @@ impl RdpNames {
                 let same_host = other.name.split('.').next() == Some(first);
                 same_host && other.outcome(Span::default()) == Outcome::Found
             });
-        let in_domain = self
-            .used
-            .iter()
-            .any(|(client, used)| *client == lookup.client && used.split_once('.').is_some_and(|(_, d)| d == domain));
-        (in_domain && !found_otherwise).then_some(Tie::SameDomain)
+        (!found_otherwise).then_some(Tie::SameDomain)
     }
 }

@@ -7,6 +7,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+mod ahead;
+mod batch;
 mod inflate;
 #[cfg(feature = "live")]
 pub mod live;
@@ -21,6 +23,7 @@ mod window;
 mod words;
 mod writer;
 
+pub use batch::{Batch, Events, Mark, Marker};
 pub use open::{OpenOptions, open, open_stream};
 pub use options::{OptionList, PacketOptions};
 pub use paths::expand;
@@ -190,6 +193,18 @@ pub trait Source {
     /// # Errors
     /// Only where the source itself fails (an I/O error); a damaged capture ends early and says so in [`Source::summary`].
     fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError>;
+
+    /// The next events, as many as lie ready in memory, borrowed until the next call. The same events in the same order as
+    /// [`Source::next`] gives them; both may be called in turns.
+    ///
+    /// # Errors
+    /// As [`Source::next`].
+    fn several(&mut self) -> Result<Option<Events<'_>>, CaptureError> {
+        Ok(self.next()?.map(Events::One))
+    }
+
+    /// From here on the frames of batches bear the marks that `marker` gives them; without it their marks are zero.
+    fn mark_with(&mut self, _marker: Marker) {}
 
     /// What is known of the source so far; complete once `next` has returned `None`.
     fn summary(&self) -> SourceSummary;

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use super::ahead;
+use super::batch::Gather;
 use super::inflate::Compression;
 use super::magic::{self, Format};
 use super::pcap::{self, Pcap};
@@ -86,9 +88,7 @@ pub fn open_stream(
             magic::of(&window.bytes()[..window.bytes().len().min(magic::LOOK)])
         }
     };
-    if options.read_ahead && compression.is_none() {
-        window.read_ahead();
-    }
+    let ahead = options.read_ahead && compression.is_none();
     let summary = SourceSummary {
         path: path.to_owned(),
         format: compression.map(|c| format!(", {}", c.name())).unwrap_or_default(),
@@ -101,9 +101,9 @@ pub fn open_stream(
                 path: path.to_owned(),
                 what: format!("a pcap file cut short, {len} bytes into its header of {}", pcap::FILE_HEADER),
             };
-            Ok(Box::new(Pcap::new(window, dialect, summary).ok_or_else(cut)?))
+            Ok(source(Pcap::new(window, dialect, summary).ok_or_else(cut)?, ahead))
         }
-        Format::Pcapng => Ok(Box::new(Pcapng::new(window, summary))),
+        Format::Pcapng => Ok(source(Pcapng::new(window, summary), ahead)),
         Format::Foreign { what, convert, .. } => Err(CaptureError::NeedsConversion {
             path: path.to_owned(),
             what,
@@ -120,6 +120,11 @@ pub fn open_stream(
             Err(not_a_capture(path, compression, what))
         }
     }
+}
+
+/// A source, read in a thread of its own or in the calling one.
+fn source<S: Gather>(source: S, ahead: bool) -> Box<dyn Source + Send> {
+    if ahead { ahead::ahead(source) } else { Box::new(source) }
 }
 
 fn not_a_capture(path: &Path, compression: Option<Compression>, what: String) -> CaptureError {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::batch::{self, Batch, Events, Found, Gather, Marker, Parts, Place};
 use super::tally::Tally;
 use super::window::Window;
 use super::words::ByteOrder;
@@ -110,6 +111,36 @@ impl Layout {
             snaplen: order.u32(header, 16),
         }
     }
+
+    /// Reads a record header.
+    #[inline]
+    fn record(&self, bytes: &[u8; 16]) -> Record {
+        let order = self.order;
+        let (captured, wire) = (order.u32(bytes, 8), order.u32(bytes, 12));
+        let (captured, wire) = match self.lengths {
+            Lengths::First => (captured, wire),
+            Lengths::Second => (wire, captured),
+            Lengths::Smaller => (captured.min(wire), captured.max(wire)),
+        };
+        Record {
+            seconds: order.u32(bytes, 0),
+            fraction: order.u32(bytes, 4),
+            captured,
+            wire,
+        }
+    }
+
+    #[inline]
+    fn well_formed(&self, record: Record) -> bool {
+        // Wrapping below zero makes an empty packet, which zeroed parts of a file are full of, too long.
+        record.captured.wrapping_sub(1) < MAX_PACKET && record.captured <= record.wire && record.fraction < self.fractions
+    }
+
+    /// When a record was captured.
+    #[inline]
+    fn time(&self, record: Record) -> Timestamp {
+        Timestamp(i64::from(record.seconds) * 1_000_000_000 + i64::from(record.fraction) * self.unit)
+    }
 }
 
 /// Reads a pcap file.
@@ -121,6 +152,9 @@ pub(super) struct Pcap {
     interface: u32,
     /// Seconds of the last record that was believed.
     previous: u32,
+    /// The frames of the present batch.
+    places: Vec<Place>,
+    marker: Marker,
     path: PathBuf,
     ended: bool,
 }
@@ -137,6 +171,8 @@ impl Pcap {
             layout,
             interface: 0,
             previous: 0,
+            places: Vec::with_capacity(Batch::MOST),
+            marker: batch::unmarked,
             path,
             ended: false,
         };
@@ -204,23 +240,8 @@ impl Pcap {
     /// The record header `at` bytes after the position, which the window must hold.
     #[inline]
     fn record(&self, at: usize) -> Record {
-        let bytes: &[u8; 16] = match self.window.bytes().get(at..).and_then(<[u8]>::first_chunk) {
-            Some(bytes) => bytes,
-            None => &[0; 16],
-        };
-        let order = self.layout.order;
-        let (captured, wire) = (order.u32(bytes, 8), order.u32(bytes, 12));
-        let (captured, wire) = match self.layout.lengths {
-            Lengths::First => (captured, wire),
-            Lengths::Second => (wire, captured),
-            Lengths::Smaller => (captured.min(wire), captured.max(wire)),
-        };
-        Record {
-            seconds: order.u32(bytes, 0),
-            fraction: order.u32(bytes, 4),
-            captured,
-            wire,
-        }
+        let bytes = self.window.bytes().get(at..).and_then(<[u8]>::first_chunk);
+        self.layout.record(bytes.unwrap_or(&[0; 16]))
     }
 
     /// Whether nothing about a record is odd. Odd ones are looked at twice; most of them are right all the same.
@@ -231,8 +252,7 @@ impl Pcap {
 
     #[inline]
     fn well_formed(&self, record: Record) -> bool {
-        // Wrapping below zero makes an empty packet, which zeroed parts of a file are full of, too long.
-        record.captured.wrapping_sub(1) < MAX_PACKET && record.captured <= record.wire && record.fraction < self.layout.fractions
+        self.layout.well_formed(record)
     }
 
     /// Whether the record at the position is followed by [`FOLLOWERS`] records in step, or by the end of the file with
@@ -351,7 +371,7 @@ impl Source for Pcap {
         let captured = record.captured as usize;
         self.window.advance(self.layout.header + captured);
         self.previous = record.seconds;
-        let at = Timestamp(i64::from(record.seconds) * 1_000_000_000 + i64::from(record.fraction) * self.layout.unit);
+        let at = self.layout.time(record);
         Ok(Some(Event::Frame(Frame {
             no: self.tally.frame(at, self.layout.link),
             at,
@@ -364,12 +384,71 @@ impl Source for Pcap {
         })))
     }
 
+    fn several(&mut self) -> Result<Option<Events<'_>>, CaptureError> {
+        batch::several(self)
+    }
+
+    fn mark_with(&mut self, marker: Marker) {
+        self.marker = marker;
+    }
+
     fn summary(&self) -> SourceSummary {
         self.tally.summary(self.bytes_read())
     }
 
     fn bytes_read(&self) -> u64 {
         self.window.bytes_read()
+    }
+}
+
+impl Gather for Pcap {
+    fn gather(&mut self, most: usize) -> Found {
+        self.places.clear();
+        let mut found = Found::NOTHING;
+        let layout = self.layout;
+        // The packet type is looked at one by one.
+        if self.ended || layout.packet_type.is_some() {
+            return found;
+        }
+        let bytes = self.window.bytes();
+        let mut previous = self.previous;
+        while self.places.len() < most {
+            let Some(header) = bytes.get(found.taken..).and_then(<[u8]>::first_chunk) else {
+                break;
+            };
+            let record = layout.record(header);
+            let start = found.taken + layout.header;
+            let end = start + record.captured as usize;
+            if !layout.well_formed(record) || !near(record.seconds, previous) {
+                break;
+            }
+            let Some(frame) = bytes.get(start..end) else { break };
+            previous = record.seconds;
+            let at = layout.time(record);
+            self.places.push(Place {
+                at,
+                start: start as u32,
+                captured: record.captured,
+                wire: record.wire,
+                interface: self.interface,
+                options: 0,
+                options_len: 0,
+                link: layout.link,
+                mark: (self.marker)(layout.link, frame),
+            });
+            found.add(at, end);
+        }
+        self.previous = previous;
+        found
+    }
+
+    fn parts(&mut self) -> Parts<'_> {
+        Parts {
+            window: &mut self.window,
+            tally: &mut self.tally,
+            places: &mut self.places,
+            big_endian: false,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The running account of a source: what was read, and what could not be.
 
+use super::batch::{Found, Place};
 use super::{FrameNo, InterfaceSummary, LinkType, SectionSummary, Shortfall, SourceSummary, Timestamp};
 
 /// How many shortfalls are kept word for word; further ones are counted.
@@ -46,18 +47,39 @@ impl Tally {
         self.untimed_frame(link)
     }
 
+    /// Counts frames whose times the file states; gives the number before the first.
+    pub(super) fn frames(&mut self, places: &[Place], found: &Found) -> u64 {
+        let before = self.no;
+        self.first = self.first.min(found.first.0);
+        self.last = self.last.max(found.last.0);
+        for place in places {
+            if self.link != Some(place.link) {
+                self.meet_link(place.link);
+            }
+        }
+        self.summary.packets += places.len() as u64;
+        self.no += places.len() as u64;
+        before
+    }
+
     /// Counts a frame without a time of its own.
     #[inline]
     pub(super) fn untimed_frame(&mut self, link: LinkType) -> FrameNo {
         if self.link != Some(link) {
-            self.link = Some(link);
-            if !self.summary.link_types.contains(&link) && self.summary.link_types.len() < DESCRIBED {
-                self.summary.link_types.push(link);
-            }
+            self.meet_link(link);
         }
         self.summary.packets += 1;
         self.no += 1;
         FrameNo(self.no)
+    }
+
+    /// Takes in that the link type changes.
+    #[cold]
+    fn meet_link(&mut self, link: LinkType) {
+        self.link = Some(link);
+        if !self.summary.link_types.contains(&link) && self.summary.link_types.len() < DESCRIBED {
+            self.summary.link_types.push(link);
+        }
     }
 
     /// Whether any frame was counted.

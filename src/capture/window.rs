@@ -167,6 +167,26 @@ impl Window {
         self.fault.take()
     }
 
+    /// Tries to have one byte more than there are; returns whether it came.
+    pub(super) fn more(&mut self) -> bool {
+        self.ensure(self.end - self.pos + 1)
+    }
+
+    /// Gives the buffer away in exchange for `buf`, into which the bytes from the position on go. Returns where in the buffer the `n`
+    /// bytes before the position begin.
+    pub(super) fn hand_over(&mut self, buf: &mut Vec<u8>, n: usize) -> usize {
+        let start = self.pos - n.min(self.pos);
+        let rest = self.end - self.pos;
+        if buf.len() < rest + CHUNK {
+            buf.resize(rest + CHUNK, 0);
+        }
+        buf[..rest].copy_from_slice(&self.buf[self.pos..self.end]);
+        self.base = self.base.wrapping_add(self.pos as u64);
+        std::mem::swap(&mut self.buf, buf);
+        (self.pos, self.end) = (0, rest);
+        start
+    }
+
     /// How much of the file has been consumed: of its compressed bytes where it is compressed.
     pub(super) fn bytes_read(&self) -> u64 {
         self.compressed

@@ -140,7 +140,7 @@ pub struct Context {
     /// The certificates that servers showed.
     pub certificates: CertificateBook,
     /// Names that lookups gave to addresses, the latest last.
-    pub names: HashMap<IpAddr, String>,
+    pub names: FxHashMap<IpAddr, String>,
     /// What KDCs answered.
     pub tickets: Tickets,
 }

@@ -15,7 +15,7 @@ use crate::flow::{Side, Slot};
 use crate::protocol::Parsed;
 use crate::protocol::gateway::http::Purpose;
 use crate::protocol::tls::handshake::{Handshake, HandshakeBuffer};
-use crate::protocol::tls::hello::ClientHello;
+use crate::protocol::tls::hello::{ClientHello, asked};
 use crate::protocol::tls::record::{self, ContentType};
 use crate::transcript::hidden::tunnel;
 use crate::transcript::{Depth, GatewaySays, Transcript, What};
@@ -130,16 +130,19 @@ pub(super) fn hello(payload: &[u8]) -> Hello {
 
 /// Whether a name looks like a gateway's.
 fn looks_like_gateway(name: &str) -> bool {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    if OTHERS.iter().any(|other| name.ends_with(other)) {
-        return false;
-    }
+    let name = name.trim_end_matches('.');
+    let ends_with = |end: &&str| {
+        let start = name.len().checked_sub(end.len()).and_then(|start| name.get(start..));
+        start.is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+    };
     let Some((first, _domain)) = name.split_once('.') else {
         return false;
     };
-    first
-        .split('-')
-        .any(|part| GATEWAY_LABELS.contains(&part.trim_end_matches(|c: char| c.is_ascii_digit())))
+    let is_label = |part: &str| {
+        let part = part.trim_end_matches(|c: char| c.is_ascii_digit());
+        GATEWAY_LABELS.iter().any(|label| label.eq_ignore_ascii_case(part))
+    };
+    first.split('-').any(is_label) && !OTHERS.iter().any(ends_with)
 }
 
 /// Whether a client offers HTTP/2, which is for browsers, and for the KDC proxy beside a gateway's own connection.
@@ -148,6 +151,18 @@ fn is_web(hello: &ClientHello) -> bool {
 }
 
 impl Examiner {
+    /// Whether the first bytes of a flow to `server` are a ClientHello that shows at a glance what reading all of it, or waiting for the
+    /// rest of it, would end with, too: that it is no gateway's, and nothing to be followed on suspicion. Most HTTPS is like this.
+    pub(super) fn is_plain_https(&mut self, server: SocketAddr, payload: &[u8], now: Timestamp) -> bool {
+        let Some(asked) = asked(payload) else { return false };
+        self.options.gateways.is_empty()
+            && !looks_like_gateway(asked.name)
+            && !self.state.gateways.contains(&server)
+            && !self.state.suspects.is_shown(server.ip())
+            && self.keys.is_empty()
+            && (asked.http2 || (asked.whole && !self.has_room_for_suspect(now)))
+    }
+
     /// Whether a flow to `server` that begins with this ClientHello could be a gateway's.
     pub(super) fn gateway_reason(&self, server: SocketAddr, hello: &ClientHello) -> Option<Reason> {
         let name = hello.server_name.as_deref();
@@ -286,6 +301,39 @@ impl Examiner {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The quick look at a ClientHello shows what reading it shows, wherever it is cut.
+    #[test]
+    fn hellos_at_a_glance() {
+        use crate::capture::{self, Event, OpenOptions};
+        use crate::packet::{Body, decode};
+
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
+        let (mut hellos, mut named) = (0, 0);
+        for path in capture::expand(&folder).expect("the shipped captures") {
+            let mut source = capture::open(&path, OpenOptions { read_ahead: false }).expect("a capture");
+            while let Some(event) = source.next().expect("a readable capture") {
+                let Event::Frame(frame) = event else { continue };
+                let Ok(packet) = decode(&frame) else { continue };
+                let Body::Tcp(segment) = &packet.body else { continue };
+                let Hello::Whole(hello) = hello(segment.payload) else {
+                    continue;
+                };
+                hellos += 1;
+                let name = hello.server_name.as_deref();
+                let found = asked(segment.payload);
+                assert_eq!(found.map(|asked| asked.name), name);
+                assert!(found.is_none_or(|asked| asked.whole && asked.http2 == is_web(&hello)));
+                named += usize::from(name.is_some());
+                for end in 0..segment.payload.len() {
+                    // More may follow than was there.
+                    let cut = asked(&segment.payload[..end]);
+                    assert!(cut.is_none_or(|cut| Some(cut.name) == name && (is_web(&hello) || !cut.http2)));
+                }
+            }
+        }
+        assert!(hellos > 20 && named > 10, "{hellos} {named}");
+    }
 
     #[test]
     fn names_of_gateways() {

@@ -3,6 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
+use rustc_hash::FxHashMap;
+
 use crate::attempt::Attempt;
 use crate::capture::{SourceSummary, Span, Timestamp};
 use crate::examine::tcp::Live;
@@ -169,8 +171,7 @@ impl Examiner {
         self.state.services = old.services;
         self.state.gateways = old.gateways;
         self.state.suspects = old.suspects.known();
-        self.state.ports = old.ports;
-        self.state.udp_ports = old.udp_ports;
+        self.state.interest = old.interest;
         self.state.strays = old.strays;
         if let Some(door) = &mut self.door {
             door.lookups.clear();
@@ -281,6 +282,7 @@ impl Examiner {
     /// Tells the failed lookups that are tied to Remote Desktop, those that settle at a time for which `is_due` says so.
     fn tell_lookups(&mut self, now: Timestamp, is_due: impl Fn(Timestamp) -> bool) {
         let names = self.known_names();
+        let ties = names.ties();
         let Some(door) = &mut self.door else { return };
         for (number, lookup) in self.state.lookups.numbered() {
             let wait = if lookup.replies.is_empty() {
@@ -291,7 +293,7 @@ impl Examiner {
             if !is_due(lookup.last.plus(wait)) || door.lookups.contains(&number) {
                 continue;
             }
-            let Some(finding) = names::judge(lookup, &names, &self.state.lookups, now) else {
+            let Some(finding) = names::judge(lookup, &ties, &self.state.lookups, now) else {
                 continue;
             };
             if door.lookups.len() >= LOOKUPS_TOLD {
@@ -346,7 +348,7 @@ impl Examiner {
             return;
         }
         let flows = &self.state.flows;
-        let mut followed: HashMap<IpAddr, Vec<(IpAddr, Timestamp)>> = HashMap::new();
+        let mut followed: FxHashMap<IpAddr, Vec<(IpAddr, Timestamp)>> = FxHashMap::default();
         let known = flows.slots().into_iter().filter_map(|slot| flows.get(slot));
         for live in known.filter(|live| !live.is_suspected()) {
             let one = (live.server.ip(), live.tcp.first().at);

@@ -12,13 +12,16 @@ mod overall;
 mod quality;
 mod secrets;
 mod series;
+mod sieve;
 mod strays;
 mod tcp;
 mod times;
 mod udp;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+
+use rustc_hash::FxHashSet;
 
 use crate::attempt::lookups::{Lookups, RdpNames};
 use crate::attempt::tickets::KERBEROS;
@@ -32,6 +35,7 @@ use crate::report::Report;
 use crate::report::model;
 use crate::transcript::{Keys, Transcript, Window};
 pub use live::Followed;
+pub use sieve::mark;
 use tcp::Live;
 
 /// What to look for, and how much to remember.
@@ -84,10 +88,10 @@ struct State {
     window: Option<Window>,
     next_sweep: Timestamp,
     next_id: u32,
-    ports: PortSet,
-    services: HashSet<SocketAddr>,
+    interest: sieve::Interest,
+    services: FxHashSet<SocketAddr>,
     /// RD Gateways that content has shown.
-    gateways: HashSet<SocketAddr>,
+    gateways: FxHashSet<SocketAddr>,
     /// HTTPS that may turn out to be a gateway's, and hosts whose DTLS says so.
     suspects: gateway::Suspects,
     /// TLS secrets that did not serve.
@@ -103,7 +107,6 @@ struct State {
     context: Context,
     quality: quality::Quality,
     conversations: Table<Box<udp::LiveUdp>>,
-    udp_ports: PortSet,
     strays: strays::Strays,
     evicted: u64,
     unanswered: u64,
@@ -112,22 +115,14 @@ struct State {
 impl State {
     fn new(source: u32, options: &Options) -> State {
         let limits = &options.limits;
-        let mut ports = PortSet::default();
-        for port in RDP_PORTS.iter().chain(&options.ports) {
-            ports.add(*port);
-        }
-        let mut udp_ports = PortSet::default();
-        for port in udp::PORTS.iter().chain(&options.ports).chain(&strays::PORTS) {
-            udp_ports.add(*port);
-        }
         State {
             source,
             window: None,
             next_sweep: Timestamp(i64::MIN),
             next_id: 0,
-            ports,
-            services: HashSet::new(),
-            gateways: HashSet::new(),
+            interest: sieve::Interest::new(options),
+            services: FxHashSet::default(),
+            gateways: FxHashSet::default(),
             suspects: gateway::Suspects::default(),
             unserved: secrets::Unserved::default(),
             flows: Table::default(),
@@ -140,7 +135,6 @@ impl State {
             context: Context::default(),
             quality: quality::Quality::default(),
             conversations: Table::default(),
-            udp_ports,
             strays: strays::Strays::default(),
             evicted: 0,
             unanswered: 0,
@@ -166,9 +160,8 @@ impl Examiner {
         }
     }
 
-    /// Takes one frame.
-    pub fn push(&mut self, frame: &Frame<'_>) {
-        self.keep_time(frame.at);
+    /// Takes a frame that could be of interest.
+    fn take(&mut self, frame: &Frame<'_>) {
         match fast::peek(frame) {
             Some(peek) if peek.protocol == crate::flow::key::TCP => self.tcp_peeked(frame, &peek),
             Some(peek) => {
@@ -347,29 +340,5 @@ impl Examiner {
         self.state.context.certificates.learn(&transcript);
         self.state.quality.learn(&transcript);
         self.state.gatherer.push(transcript);
-    }
-}
-
-/// A set of ports.
-#[derive(Clone, Debug)]
-struct PortSet(Box<[u64; 1024]>);
-
-impl Default for PortSet {
-    fn default() -> PortSet {
-        PortSet(Box::new([0; 1024]))
-    }
-}
-
-impl PortSet {
-    fn add(&mut self, port: u16) {
-        if let Some(word) = self.0.get_mut(usize::from(port >> 6)) {
-            *word |= 1 << (port & 63);
-        }
-    }
-
-    fn has(&self, port: u16) -> bool {
-        self.0
-            .get(usize::from(port >> 6))
-            .is_some_and(|word| word >> (port & 63) & 1 == 1)
     }
 }

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::attempt::lookups::{Lookup, Lookups, RdpNames, Tie};
+use crate::attempt::lookups::{Lookup, Lookups, RdpNames, Tie, Ties};
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::Finding;
 use crate::diagnosis::rules::dns;
 use crate::examine::{Examiner, assemble};
-use crate::protocol::Parsed;
+use crate::protocol::{Parsed, dns as dns_message};
 
 /// The port of DNS.
 pub(super) const DNS: u16 = 53;
@@ -24,7 +24,10 @@ pub(super) const SILENT: Span = Span::secs(16);
 impl Examiner {
     /// Takes a datagram from or to port 53.
     pub(super) fn dns_datagram(&mut self, stamp: (FrameNo, Timestamp), from: SocketAddr, to: SocketAddr, payload: &[u8]) {
-        let Ok(message) = crate::protocol::dns::parse(payload) else {
+        if !dns_message::may_ask_for_address(payload) {
+            return;
+        }
+        let Ok(message) = dns_message::parse(payload) else {
             return;
         };
         let most = self.options.limits.lookups;
@@ -46,7 +49,7 @@ impl Examiner {
     /// segments are rare and are left out.
     pub(super) fn dns_segment(&mut self, stamp: (FrameNo, Timestamp), from: SocketAddr, to: SocketAddr, payload: &[u8]) {
         let mut rest = payload;
-        while let Parsed::Done(message, used) = crate::protocol::dns::frame(rest) {
+        while let Parsed::Done(message, used) = dns_message::frame(rest) {
             self.dns_datagram(stamp, from, to, message);
             rest = rest.get(used..).unwrap_or_default();
         }
@@ -56,13 +59,14 @@ impl Examiner {
     pub(super) fn judge_lookups(&mut self) {
         let last = self.state.window.unwrap_or_default().last;
         let names = self.known_names();
+        let ties = names.ties();
         let lookups = std::mem::take(&mut self.state.lookups);
         let mut seen: Vec<(IpAddr, String, Timestamp)> = Vec::new();
         for lookup in lookups.iter() {
             let told = seen.iter().any(|(client, name, at)| {
                 *client == lookup.client && *name == lookup.name && lookup.started().since(*at) <= REPEATED
             });
-            if !told && let Some(finding) = judge(lookup, &names, &lookups, last) {
+            if !told && let Some(finding) = judge(lookup, &ties, &lookups, last) {
                 seen.push((lookup.client, lookup.name.clone(), lookup.started()));
                 self.rows
                     .push(assemble::lookup_row(lookup, finding), self.options.limits.verdicts);
@@ -89,8 +93,8 @@ impl Examiner {
 }
 
 /// Judges a lookup; `None` where nothing ties it to RDP, or where it did not fail. `last` is until when was captured.
-pub(super) fn judge(lookup: &Lookup, names: &RdpNames, all: &Lookups, last: Timestamp) -> Option<Finding> {
-    let tie = names.tie(lookup, all)?;
+pub(super) fn judge(lookup: &Lookup, ties: &Ties<'_>, all: &Lookups, last: Timestamp) -> Option<Finding> {
+    let tie = ties.tie(lookup, all)?;
     let finding = dns::judge(lookup, tie, last.since(lookup.last))?;
     let meant_another = tie == Tie::SameDomain && all.iter().any(|other| followed_by_success(other, lookup));
     (!meant_another).then_some(finding)

@@ -7,9 +7,10 @@ use crate::capture::{Frame, Span, Timestamp};
 use crate::examine::Examiner;
 use crate::examine::gateway::{self, Hello, Reason};
 use crate::examine::names::DNS;
-use crate::flow::key::{self, TCP, UDP};
+use crate::flow::key::{TCP, UDP};
 use crate::flow::{Connection, FlowKey, Opening, Seen, Side, Slot, Stranger, Stub};
 use crate::packet::fast::{self, Peek};
+use crate::packet::fingerprint;
 use crate::packet::{Body, IcmpMessage, Packet, Segment, TcpFlags, checksum};
 use crate::protocol::Parsed;
 use crate::protocol::x224;
@@ -154,7 +155,7 @@ impl Examiner {
             return true;
         }
         let fresh = glance.flags.has(TcpFlags::SYN);
-        let fingerprint = key::fingerprint(glance.from, glance.to, TCP);
+        let fingerprint = fingerprint::between(glance.from, glance.to, TCP);
         if fresh {
             if !glance.flags.has(TcpFlags::ACK) {
                 self.state.lobby.readmit(fingerprint);
@@ -180,7 +181,7 @@ impl Examiner {
 
     fn is_service(&self, end: SocketAddr) -> bool {
         // The set of ports holds those of the services, too, and says no to nearly everything.
-        self.state.ports.has(end.port())
+        self.state.interest.has_service(end.port())
             && (super::RDP_PORTS.contains(&end.port())
                 || self.options.ports.contains(&end.port())
                 || self.state.services.contains(&end))
@@ -217,6 +218,9 @@ impl Examiner {
 
     /// Bytes that are no RDP: HTTPS that could be a gateway's is followed, all else is dismissed.
     fn meet_https(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>) {
+        if self.is_plain_https(glance.to, glance.payload, packet.at) {
+            return self.state.lobby.dismiss(key.fingerprint());
+        }
         let reason = match gateway::hello(glance.payload) {
             Hello::Whole(hello) => self.gateway_reason(glance.to, &hello),
             // The rest of it decides.
@@ -312,7 +316,7 @@ impl Examiner {
         if self.state.services.len() >= SERVICES || !self.state.services.insert(service) {
             return;
         }
-        self.state.ports.add(service.port());
+        self.state.interest.add_service(service.port());
         for stranger in self.state.lobby.take_all_to(|end| end == service) {
             self.replay(&stranger, service);
         }

@@ -99,8 +99,8 @@ impl Examiner {
     /// Whether a datagram could be of interest at all. Most are not, and leave here.
     #[inline]
     fn is_wanted_udp(&self, src: u16, dst: u16, payload: &[u8]) -> bool {
-        let ports = &self.state.udp_ports;
-        ports.has(dst) || ports.has(src) || looks_like_syn(payload) || looks_like_client_hello(payload)
+        let interest = &self.state.interest;
+        interest.has_udp_service(dst) || interest.has_udp_service(src) || could_begin(payload)
     }
 
     /// Takes a datagram whose headers are read.
@@ -170,7 +170,7 @@ impl Examiner {
             }
         };
         let (client, server) = if from_is_client { (from, to) } else { (to, from) };
-        self.state.udp_ports.add(server.port());
+        self.state.interest.add_udp_service(server.port());
         let marked = gateway::udp::correlation_id(payload).is_some();
         if (server.port() == GATEWAY_UDP || marked) && matches!(dtls::record(payload), Parsed::Done(..)) {
             self.show_gateway(server.ip());
@@ -329,6 +329,12 @@ impl Examiner {
             self.seal_udp(slot);
         }
     }
+}
+
+/// Whether a datagram could be the first of something of ours, on whatever port.
+#[inline(always)]
+pub(super) fn could_begin(payload: &[u8]) -> bool {
+    looks_like_syn(payload) || looks_like_client_hello(payload)
 }
 
 /// Whether a datagram has a SYN's flags and MTUs in their places: three comparisons that nearly no other datagram passes.

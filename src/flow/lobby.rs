@@ -68,6 +68,7 @@ pub struct Lobby {
     next: usize,
     dismissed: Vec<[u32; WAYS]>,
     turn: u32,
+    changes: u64,
     /// Strangers that had to leave before they showed what they are.
     pub forgotten: u64,
 }
@@ -83,14 +84,22 @@ impl Lobby {
             next: 0,
             dismissed: vec![[0; WAYS]; sets],
             turn: 0,
+            changes: 0,
             forgotten: 0,
         }
     }
 
     /// Whether this flow is known to be nothing of ours.
+    #[inline]
     pub fn is_dismissed(&self, fingerprint: u64) -> bool {
         let (set, tag) = self.place(fingerprint);
         self.dismissed.get(set).is_some_and(|ways| has(ways, tag))
+    }
+
+    /// Grows with every change of the dismissed flows.
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Passes over this flow from now on.
@@ -104,6 +113,7 @@ impl Lobby {
             let free = ways.iter().position(|way| *way == 0).unwrap_or(turn);
             if let Some(way) = ways.get_mut(free) {
                 *way = tag;
+                self.changes += 1;
             }
         }
     }
@@ -114,10 +124,12 @@ impl Lobby {
         if let Some(ways) = self.dismissed.get_mut(set) {
             for way in ways.iter_mut().filter(|way| **way == tag) {
                 *way = 0;
+                self.changes += 1;
             }
         }
     }
 
+    #[inline]
     fn place(&self, fingerprint: u64) -> (usize, u32) {
         let set = (fingerprint as usize) & (self.dismissed.len() - 1);
         // Zero marks a free way.
@@ -139,19 +151,26 @@ impl Lobby {
         }
         let at = self.next;
         self.next = (self.next + 1) % self.room;
-        let fresh = Some(Stranger {
+        let fresh = |stub| Stranger {
             key,
             stubs: smallvec::smallvec![stub],
-        });
+        };
         match self.strangers.get_mut(at) {
+            // Written over in place: a row is large, and a flood comes here with every packet.
+            Some(Some(old)) if !old.stubs.spilled() => {
+                self.index.remove(&old.key);
+                self.forgotten += 1;
+                old.key = key;
+                old.stubs.clear();
+                old.stubs.push(stub);
+            }
             Some(row) => {
-                if let Some(old) = row {
+                if let Some(old) = row.replace(fresh(stub)) {
                     self.index.remove(&old.key);
                     self.forgotten += 1;
                 }
-                *row = fresh;
             }
-            None => self.strangers.push(fresh),
+            None => self.strangers.push(Some(fresh(stub))),
         }
         self.index.insert(key, u32::try_from(at).unwrap_or(0));
     }

@@ -4,7 +4,9 @@ mod bytes;
 pub mod checksum;
 mod decode;
 pub mod fast;
+pub mod fingerprint;
 pub mod fragments;
+pub mod glimpse;
 mod icmp;
 mod identity;
 mod ip;
@@ -17,6 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 
 pub use decode::{decode, decode_checked};
 pub use identity::identity;
+pub use tunnel::{GENEVE_PORT, VXLAN_PORTS};
 
 use crate::capture::{Direction, FrameNo, Timestamp};
 

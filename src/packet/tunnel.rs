@@ -5,9 +5,9 @@ use super::decode::Walk;
 use super::{Cut, CutReason, Packet, TunnelKind, ip, link};
 
 /// UDP ports that may carry VXLAN: the registered one, and the one that Linux used before and overlays still use.
-pub(super) const VXLAN_PORTS: [u16; 2] = [4789, 8472];
+pub const VXLAN_PORTS: [u16; 2] = [4789, 8472];
 /// The UDP port of GENEVE.
-pub(super) const GENEVE_PORT: u16 = 6081;
+pub const GENEVE_PORT: u16 = 6081;
 
 /// Transparent Ethernet Bridging.
 const ETHERNET_BRIDGING: u16 = 0x6558;

@@ -181,6 +181,33 @@ pub fn frame(bytes: &[u8]) -> Parsed<&[u8]> {
     }
 }
 
+/// Whether a message may be an ordinary query for an address, or the answer to one: `false` only where the first question is seen to be
+/// another. Quicker than reading it, for the many that are not.
+#[must_use]
+pub fn may_ask_for_address(bytes: &[u8]) -> bool {
+    let Some((header, mut rest)) = bytes.split_first_chunk::<HEADER>() else {
+        return true;
+    };
+    // The operation, and the count of questions.
+    if header[2] & 0x78 != 0 || header[4..6] == [0, 0] {
+        return false;
+    }
+    for _ in 0..LONGEST_NAME {
+        match *rest {
+            [0, high, low, ..] => {
+                return matches!(
+                    RecordType(u16::from_be_bytes([high, low])),
+                    RecordType::A | RecordType::AAAA | RecordType::ANY
+                );
+            }
+            [length @ 1..=63, ..] => rest = rest.get(1 + usize::from(length)..).unwrap_or_default(),
+            // A pointer, or the end: reading it will tell.
+            _ => return true,
+        }
+    }
+    true
+}
+
 /// Reads one message.
 ///
 /// # Errors

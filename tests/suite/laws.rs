@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use rdpwhy::capture::{self, Direction, Event, Frame, FrameNo, LinkType, OpenOptions, PacketOptions, Span, Timestamp};
+use rdpwhy::capture::{self, Direction, Event, Events, Frame, FrameNo, LinkType, OpenOptions, PacketOptions, Span, Timestamp};
 use rdpwhy::examine::{Examiner, Options};
-use rdpwhy::report::Report;
+use rdpwhy::report::{self, Report};
 
 use crate::golden::{self, Truth};
 
@@ -200,4 +200,48 @@ fn a_capture_without_rdp_stays_without() {
     let report = Examiner::new(Options::default()).finish();
     assert_eq!(report.overall.cause.slug, "no_rdp");
     assert!(report.connections.is_empty());
+}
+
+/// The whole report on a file, taken in batches or one frame at a time, read in a thread of its own or not.
+fn whole_report(path: &Path, args: &[String], batches: bool, read_ahead: bool) -> String {
+    let bytes = std::fs::read(path).expect("a readable file");
+    let mut source =
+        capture::open_stream(Box::new(std::io::Cursor::new(bytes)), path, OpenOptions { read_ahead }).expect("a capture");
+    // Without marks, batches are looked at frame by frame.
+    if read_ahead {
+        source.mark_with(rdpwhy::examine::mark);
+    }
+    let mut examiner = Examiner::new(golden::options(args, path));
+    loop {
+        let events = match batches {
+            true => source.several(),
+            false => source.next().map(|event| event.map(Events::One)),
+        };
+        match events.expect("a readable capture") {
+            Some(Events::Batch(batch)) => examiner.push_all(&batch),
+            Some(Events::One(Event::Frame(frame))) => examiner.push(&frame),
+            Some(Events::One(Event::Secrets(text))) => examiner.secrets(text),
+            None => break,
+        }
+    }
+    examiner.end_source(source.summary(), None);
+    let report = examiner.finish();
+    let json = report::FORMATS
+        .iter()
+        .find(|format| format.name == "json")
+        .expect("the format");
+    let mut text = Vec::new();
+    (json.render)(&report, &report::View::default(), &mut text).expect("memory takes everything");
+    String::from_utf8(text).expect("text")
+}
+
+#[test]
+fn batches_and_threads_change_nothing() {
+    for (name, path, truth) in golden::truths() {
+        let expected = whole_report(&path, &truth.args, false, false);
+        for (batches, read_ahead) in [(true, false), (true, true)] {
+            let got = whole_report(&path, &truth.args, batches, read_ahead);
+            assert!(got == expected, "{name}, batches: {batches}, read ahead: {read_ahead}");
+        }
+    }
 }

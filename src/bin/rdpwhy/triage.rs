@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
-use rdpwhy::capture::{self, Event, FrameNo, OpenOptions, Shortfall, Source, SourceSummary, Timestamp};
+use rdpwhy::capture::{self, Event, Events, FrameNo, OpenOptions, Shortfall, Source, SourceSummary, Timestamp};
 use rdpwhy::examine::{Examiner, Options};
 use rdpwhy::report::model::Outcome;
 use rdpwhy::report::{Detail, Report, View};
@@ -22,7 +22,7 @@ use crate::{INPUT_ERROR, NOTHING_TO_JUDGE, complain, evidence, output};
 /// A larger key log is a mistake; a line of it takes some 200 bytes.
 const KEYLOG_MAX: u64 = 256 << 20;
 /// How many packets go by between two looks at the clock.
-const PACKETS_PER_LOOK: u64 = 4096;
+const PACKETS_PER_LOOK: usize = 4096;
 
 /// Reads the captures, writes the report, and says by its exit code what was found.
 ///
@@ -139,28 +139,37 @@ struct Feed<'a> {
 impl Feed<'_> {
     /// Reads one source to its end.
     fn source(&mut self, path: &Path, mut source: Box<dyn Source>, progress: &mut Progress) -> anyhow::Result<()> {
+        source.mark_with(rdpwhy::examine::mark);
         let mut secrets: Vec<Vec<u8>> = Vec::new();
         if let (Some(examiner), Some(keylog)) = (&mut self.examiner, &self.keylog) {
             examiner.secrets(keylog);
         }
+        let mut since_look = 0;
         let failed = loop {
-            match source.next() {
-                Ok(Some(Event::Frame(frame))) => {
-                    let examiner = match &mut self.examiner {
-                        Some(examiner) => examiner,
-                        None => self.begin(frame.at, &secrets)?,
-                    };
-                    examiner.push(&frame);
-                    if frame.no.0.is_multiple_of(PACKETS_PER_LOOK) {
-                        progress.at(source.bytes_read());
-                    }
+            let packets = match source.several() {
+                Ok(Some(Events::Batch(batch))) => {
+                    let first = batch.times(0).next().unwrap_or_default();
+                    self.examiner(first, &secrets)?.push_all(&batch);
+                    batch.len()
                 }
-                Ok(Some(Event::Secrets(text))) => match &mut self.examiner {
-                    Some(examiner) => examiner.secrets(text),
-                    None => secrets.push(text.to_vec()),
-                },
+                Ok(Some(Events::One(Event::Frame(frame)))) => {
+                    self.examiner(frame.at, &secrets)?.push(&frame);
+                    1
+                }
+                Ok(Some(Events::One(Event::Secrets(text)))) => {
+                    match &mut self.examiner {
+                        Some(examiner) => examiner.secrets(text),
+                        None => secrets.push(text.to_vec()),
+                    }
+                    0
+                }
                 Ok(None) => break None,
                 Err(error) => break Some(error.to_string()),
+            };
+            since_look += packets;
+            if since_look >= PACKETS_PER_LOOK {
+                since_look = 0;
+                progress.at(source.bytes_read());
             }
         };
         let mut summary = source.summary();
@@ -184,8 +193,16 @@ impl Feed<'_> {
         Ok(())
     }
 
+    /// The examiner; made with the packet that is the first of all.
+    fn examiner(&mut self, first: Timestamp, secrets: &[Vec<u8>]) -> anyhow::Result<&mut Examiner> {
+        if self.examiner.is_none() {
+            self.begin(first, secrets)?;
+        }
+        self.examiner.as_mut().context("an examination begins with its first packet")
+    }
+
     /// Makes the examiner, now that the first packet is known, and gives it what came before.
-    fn begin(&mut self, first: Timestamp, secrets: &[Vec<u8>]) -> anyhow::Result<&mut Examiner> {
+    fn begin(&mut self, first: Timestamp, secrets: &[Vec<u8>]) -> anyhow::Result<()> {
         let bounds = Bounds { first, last: self.last };
         let resolve = |moment: Option<Moment>| match moment {
             None => Ok(None),
@@ -205,7 +222,7 @@ impl Feed<'_> {
         for text in self.keylog.iter().chain(secrets.iter()) {
             examiner.secrets(text);
         }
-        Ok(examiner)
+        Ok(())
     }
 
     fn options(&self) -> Options {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::time::Scale;
 use super::{Interface, Pcapng, TLS_KEY_LOG};
 use crate::capture::options::OptionList;
-use crate::capture::pcap::MAX_PACKET;
+pub(super) use crate::capture::pcap::MAX_PACKET;
 use crate::capture::words::ByteOrder;
 use crate::capture::{InterfaceSummary, LinkType, PacketOptions, Resolution, SectionSummary, Timestamp};
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::options::OptionList;
+use super::batch::{self, Batch, Events, Found, Gather, Marker, Parts, Place};
+use super::options::{self, OptionList};
 use super::tally::Tally;
 use super::window::Window;
 use super::words::ByteOrder;
@@ -53,6 +54,9 @@ pub(super) struct Pcapng {
     previous: Timestamp,
     /// Whether a packet without a time was met.
     untimed: bool,
+    /// The frames of the present batch.
+    places: Vec<Place>,
+    marker: Marker,
     path: PathBuf,
     ended: bool,
 }
@@ -70,6 +74,8 @@ impl Pcapng {
             interfaces_before: 0,
             previous: Timestamp::default(),
             untimed: false,
+            places: Vec::with_capacity(Batch::MOST),
+            marker: batch::unmarked,
             ended: false,
         }
     }
@@ -300,11 +306,86 @@ impl Source for Pcapng {
         }
     }
 
+    fn several(&mut self) -> Result<Option<Events<'_>>, CaptureError> {
+        batch::several(self)
+    }
+
+    fn mark_with(&mut self, marker: Marker) {
+        self.marker = marker;
+    }
+
     fn summary(&self) -> SourceSummary {
         self.tally.summary(self.bytes_read())
     }
 
     fn bytes_read(&self) -> u64 {
         self.window.bytes_read()
+    }
+}
+
+impl Gather for Pcapng {
+    fn gather(&mut self, most: usize) -> Found {
+        self.places.clear();
+        let mut found = Found::NOTHING;
+        if self.ended {
+            return found;
+        }
+        let (bytes, order) = (self.window.bytes(), self.order);
+        while self.places.len() < most {
+            let at = found.taken;
+            let Some(head) = bytes.get(at..).and_then(<[u8]>::first_chunk::<28>) else {
+                break;
+            };
+            let len = order.u32(head, 4) as usize;
+            let captured = order.u32(head, 20);
+            let options = 28 + (captured as usize).next_multiple_of(4);
+            if order.u32(head, 0) != kind::ENHANCED_PACKET || captured > blocks::MAX_PACKET || len < options + 4 {
+                break;
+            }
+            let trailer = bytes.get(at + len - 4..).and_then(<[u8]>::first_chunk::<4>);
+            let Some(interface) = self.interfaces.get(order.u32(head, 8) as usize) else {
+                break;
+            };
+            if len > MAX_BLOCK as usize || trailer.is_none_or(|trailer| order.u32(trailer, 0) as usize != len) {
+                break;
+            }
+            let Some(frame) = bytes.get(at + 28..at + 28 + captured as usize) else {
+                break;
+            };
+            let options_len = len - 4 - options;
+            // Drops are counted one by one.
+            if options_len > 0
+                && let Some(list) = bytes.get(at + options..at + len - 4)
+                && OptionList::new(list, order == ByteOrder::Big)
+                    .value(options::PACKET_DROPCOUNT)
+                    .is_some()
+            {
+                break;
+            }
+            let time = interface.time(u64::from(order.u32(head, 12)) << 32 | u64::from(order.u32(head, 16)));
+            self.places.push(Place {
+                at: time,
+                start: (at + 28) as u32,
+                captured,
+                wire: order.u32(head, 24),
+                interface: self.interfaces_before + order.u32(head, 8),
+                options: (at + options) as u32,
+                options_len: options_len as u32,
+                link: interface.link,
+                mark: (self.marker)(interface.link, frame),
+            });
+            found.add(time, at + len);
+            self.previous = time;
+        }
+        found
+    }
+
+    fn parts(&mut self) -> Parts<'_> {
+        Parts {
+            window: &mut self.window,
+            tally: &mut self.tally,
+            places: &mut self.places,
+            big_endian: self.order == ByteOrder::Big,
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Captures made by hand, one per variant of each format, and what reading them must give.
 
+mod batches;
 mod damage;
 mod formats;
 mod oracle;

@@ -79,10 +79,15 @@ pub(super) fn walk(block: &[u8]) -> impl Iterator<Item = Result<(u16, &[u8]), us
 
 /// The first host name of a server_name extension.
 pub(super) fn server_name(body: &[u8]) -> Option<String> {
+    host_name(body).map(|name| String::from_utf8_lossy(name).into_owned())
+}
+
+/// [`server_name`] as it stands there.
+pub(super) fn host_name(body: &[u8]) -> Option<&[u8]> {
     let mut names = Reader::new(Reader::new(body).vec16_be()?);
     while let (Some(kind), Some(name)) = (names.u8(), names.vec16_be()) {
         if kind == 0 {
-            return Some(String::from_utf8_lossy(name).into_owned());
+            return Some(name);
         }
     }
     None
@@ -94,6 +99,12 @@ pub(super) fn alpn(body: &[u8]) -> Vec<String> {
     std::iter::from_fn(|| names.vec8())
         .map(|name| String::from_utf8_lossy(name).into_owned())
         .collect()
+}
+
+/// Whether an ALPN extension names HTTP/2.
+pub(super) fn offers_http2(body: &[u8]) -> bool {
+    let mut names = Reader::new(Reader::new(body).vec16_be().unwrap_or_default());
+    std::iter::from_fn(|| names.vec8()).any(|name| name == b"h2")
 }
 
 /// The groups for which a ClientHello's key_share extension carries a key.

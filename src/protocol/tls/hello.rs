@@ -56,6 +56,50 @@ pub struct ClientHello {
     pub flaw: Option<Flaw>,
 }
 
+/// What the beginning of a stream shows of a ClientHello, without reading all of it: most HTTPS is told by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// The name that it asks for.
+    pub name: &'a str,
+    /// Whether it was seen to offer HTTP/2.
+    pub http2: bool,
+    /// Whether all of it is here.
+    pub whole: bool,
+}
+
+/// Looks at the ClientHello at the beginning of a stream. `None` also where the message is spread over records, where it asks for no name,
+/// or where the bytes end before the name.
+pub fn asked(stream: &[u8]) -> Option<Asked<'_>> {
+    let mut reader = Reader::new(stream);
+    let [22, 3, _] = reader.array()? else { return None };
+    let record = usize::from(reader.u16_be()?);
+    let whole = reader.rest().len() >= record;
+    let [1, high, middle, low] = reader.array()? else {
+        return None;
+    };
+    let message = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
+    if message + 4 > record {
+        return None;
+    }
+    let mut body = Reader::new(reader.rest().get(..message).unwrap_or(reader.rest()));
+    // The version, 3 and a number in all that run over TCP, and the random.
+    let [3, ..] = body.array::<34>()? else { return None };
+    body.vec8()?;
+    body.vec16_be()?;
+    body.vec8()?;
+    let block = usize::from(body.u16_be()?);
+    let block = body.rest().get(..block).unwrap_or(body.rest());
+    let (mut name, mut http2) = (None, false);
+    for (kind, body) in extension::walk(block).map_while(Result::ok) {
+        match kind {
+            extension::SERVER_NAME => name = Some(std::str::from_utf8(extension::host_name(body)?).ok()?),
+            extension::ALPN => http2 = extension::offers_http2(body),
+            _ => {}
+        }
+    }
+    name.map(|name| Asked { name, http2, whole })
+}
+
 impl ClientHello {
     /// Reads the body of the message, without the handshake header.
     ///

@@ -1,0 +1,269 @@
+//! A source that is read in a thread of its own: bytes are copied and frames are found there, right after one another and in a buffer
+//! that fits into the processor's cache. What arrives here are whole buffers, with the places of the frames in them.
+//!
+//! Finding frames is a walk from each to the next. In another thread than the one that copied, each step would wait for the
+//! other processor's cache.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+
+use super::batch::{self, Batch, Events, Gather, Marker, Parts, Place};
+use super::options::OptionList;
+use super::{CaptureError, Event, Frame, PacketOptions, Source, SourceSummary};
+
+/// Buffers between the two threads.
+const BUFFERS: usize = 4;
+/// How many frames of a buffer are handed over at most.
+const FRAMES: usize = 4096;
+
+/// So many bytes may be the beginning of a frame whose end is not read yet.
+const SCANT: usize = 64 * 1024;
+
+/// A buffer with frames.
+#[derive(Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    /// Where in `bytes` the first frame's record begins; places count from here.
+    start: usize,
+    /// How many bytes the records take.
+    taken: usize,
+    places: Vec<Place>,
+    /// The number of the frame before the first.
+    before: u64,
+    big_endian: bool,
+}
+
+/// An event that owns its bytes, frame and options one behind the other.
+struct Single {
+    /// What is known of the frame, without its bytes; `None` for secrets.
+    frame: Option<Frame<'static>>,
+    bytes: Vec<u8>,
+    captured: usize,
+    big_endian: bool,
+}
+
+impl Single {
+    fn of(event: &Event<'_>) -> Single {
+        match event {
+            Event::Secrets(text) => Single {
+                frame: None,
+                bytes: text.to_vec(),
+                captured: text.len(),
+                big_endian: false,
+            },
+            Event::Frame(frame) => {
+                let options = frame.options.0;
+                Single {
+                    frame: Some(Frame {
+                        bytes: &[],
+                        options: PacketOptions::default(),
+                        ..*frame
+                    }),
+                    bytes: [frame.bytes, options.bytes()].concat(),
+                    captured: frame.bytes.len(),
+                    big_endian: options.big_endian(),
+                }
+            }
+        }
+    }
+
+    fn event(&self) -> Event<'_> {
+        let (bytes, options) = self.bytes.split_at(self.captured.min(self.bytes.len()));
+        match self.frame {
+            None => Event::Secrets(bytes),
+            Some(frame) => Event::Frame(Frame {
+                bytes,
+                options: PacketOptions(OptionList::new(options, self.big_endian)),
+                ..frame
+            }),
+        }
+    }
+}
+
+/// What the reading thread sends.
+enum Parcel {
+    Frames(Chunk),
+    One(Single),
+    /// The end, or the error that ended it, and everything that is known of the source.
+    End(Result<(), CaptureError>, Box<SourceSummary>),
+}
+
+/// A source whose frames were found ahead.
+pub(super) struct Ahead {
+    /// Sends the source to its thread, which is done when the first event is asked for: until then it can be told how to mark frames.
+    start: Option<Box<dyn FnOnce(Marker) + Send>>,
+    marker: Marker,
+    full: Receiver<Parcel>,
+    empty: Sender<Chunk>,
+    chunk: Chunk,
+    /// How many frames of the chunk were given.
+    given: usize,
+    single: Option<Single>,
+    summary: SourceSummary,
+    read: Arc<AtomicU64>,
+    ended: bool,
+}
+
+/// Moves `source` into a thread of its own; where no thread can be had, it stays what it is.
+pub(super) fn ahead<S: Gather>(source: S) -> Box<dyn Source + Send> {
+    let (full_sender, full) = sync_channel(BUFFERS);
+    let (empty, empty_receiver) = channel();
+    // The thread takes its source by message, so that the source is not lost where the thread cannot start.
+    let (hand_over, source_receiver) = channel::<(S, Marker)>();
+    let read = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&read);
+    let started = thread::Builder::new().name("read-ahead".into()).spawn(move || {
+        if let Ok((mut source, marker)) = source_receiver.recv() {
+            source.mark_with(marker);
+            pump(source, &full_sender, &empty_receiver, &counter);
+        }
+    });
+    if started.is_err() {
+        return Box::new(source);
+    }
+    let summary = source.summary();
+    for _ in 0..BUFFERS {
+        let _ = empty.send(Chunk::default());
+    }
+    Box::new(Ahead {
+        start: Some(Box::new(move |marker| drop(hand_over.send((source, marker))))),
+        marker: batch::unmarked,
+        full,
+        empty,
+        chunk: Chunk::default(),
+        given: 0,
+        single: None,
+        summary,
+        read,
+        ended: false,
+    })
+}
+
+/// Reads a source to its end into the buffers that come back.
+fn pump<S: Gather>(mut source: S, full: &SyncSender<Parcel>, empty: &Receiver<Chunk>, read: &AtomicU64) {
+    loop {
+        let mut found = source.gather(FRAMES);
+        if found.taken == 0 {
+            let window = source.parts().window;
+            // Usually the rest is the beginning of a frame. Where much is there and no frame is found in it, more would not help.
+            if window.bytes().len() < SCANT && window.more() {
+                found = source.gather(FRAMES);
+            }
+        }
+        if found.taken == 0 {
+            let parcel = match source.next() {
+                Ok(Some(event)) => Parcel::One(Single::of(&event)),
+                Ok(None) => Parcel::End(Ok(()), Box::new(source.summary())),
+                Err(error) => Parcel::End(Err(error), Box::new(source.summary())),
+            };
+            let ended = matches!(parcel, Parcel::End(..));
+            if full.send(parcel).is_err() || ended {
+                return;
+            }
+            continue;
+        }
+        let Ok(mut chunk) = empty.recv() else { return };
+        let Parts {
+            window,
+            tally,
+            places,
+            big_endian,
+        } = source.parts();
+        chunk.before = tally.frames(places, &found);
+        window.advance(found.taken);
+        chunk.start = window.hand_over(&mut chunk.bytes, found.taken);
+        chunk.taken = found.taken;
+        chunk.big_endian = big_endian;
+        std::mem::swap(&mut chunk.places, places);
+        read.store(window.bytes_read(), Ordering::Relaxed);
+        if full.send(Parcel::Frames(chunk)).is_err() {
+            return;
+        }
+    }
+}
+
+impl Ahead {
+    /// Makes sure that something is there to give; `false` at the end.
+    fn receive(&mut self) -> Result<bool, CaptureError> {
+        if let Some(start) = self.start.take() {
+            start(self.marker);
+        }
+        self.single = None;
+        if self.given < self.chunk.places.len() {
+            return Ok(true);
+        }
+        if self.ended {
+            return Ok(false);
+        }
+        match self.full.recv() {
+            Ok(Parcel::Frames(chunk)) => {
+                let used = std::mem::replace(&mut self.chunk, chunk);
+                self.given = 0;
+                let _ = self.empty.send(used);
+                Ok(true)
+            }
+            Ok(Parcel::One(single)) => {
+                self.single = Some(single);
+                Ok(true)
+            }
+            Ok(Parcel::End(outcome, summary)) => {
+                self.ended = true;
+                self.summary = *summary;
+                outcome.map(|()| false)
+            }
+            Err(_) => {
+                self.ended = true;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Up to `most` frames of the chunk.
+    fn frames(&mut self, most: usize) -> Batch<'_> {
+        let chunk = &self.chunk;
+        let from = self.given;
+        self.given = chunk.places.len().min(from + most);
+        Batch::new(
+            chunk.bytes.get(chunk.start..chunk.start + chunk.taken).unwrap_or_default(),
+            chunk.places.get(from..self.given).unwrap_or_default(),
+            chunk.before + from as u64,
+            chunk.big_endian,
+        )
+    }
+}
+
+impl Source for Ahead {
+    fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError> {
+        if !self.receive()? {
+            return Ok(None);
+        }
+        if self.single.is_none() {
+            return Ok(self.frames(1).frame(0).map(Event::Frame));
+        }
+        Ok(self.single.as_ref().map(Single::event))
+    }
+
+    fn several(&mut self) -> Result<Option<Events<'_>>, CaptureError> {
+        if !self.receive()? {
+            return Ok(None);
+        }
+        if self.single.is_none() {
+            return Ok(Some(Events::Batch(self.frames(Batch::MOST))));
+        }
+        Ok(self.single.as_ref().map(|single| Events::One(single.event())))
+    }
+
+    fn mark_with(&mut self, marker: Marker) {
+        self.marker = marker;
+    }
+
+    fn summary(&self) -> SourceSummary {
+        self.summary.clone()
+    }
+
+    fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,188 @@
+//! Frames that lie one behind another in a source's memory, handed on together: what every packet costs anyway is paid once for
+//! many, and a reader can look at all of them before it decides on one, so that its waits for memory overlap.
+
+use super::options::OptionList;
+use super::tally::Tally;
+use super::window::Window;
+use super::{CaptureError, Event, Frame, FrameNo, LinkType, PacketOptions, Source, Timestamp};
+
+/// Where a frame lies in the bytes of its batch.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) at: Timestamp,
+    pub(super) start: u32,
+    pub(super) captured: u32,
+    pub(super) wire: u32,
+    pub(super) interface: u32,
+    /// Where the options begin and how many bytes they take.
+    pub(super) options: u32,
+    pub(super) options_len: u32,
+    pub(super) link: LinkType,
+    pub(super) mark: Mark,
+}
+
+/// What a first look at a frame found, in whatever way the one who asked for it writes it down.
+pub type Mark = [u64; 2];
+
+/// A first look at a frame. It runs where the frame is found, while its bytes are in the cache of the processor that read them, and
+/// depends on nothing else.
+pub type Marker = fn(LinkType, &[u8]) -> Mark;
+
+/// Looks at nothing.
+pub(super) fn unmarked(_: LinkType, _: &[u8]) -> Mark {
+    Mark::default()
+}
+
+/// Frames in the order of the source, without a gap in their numbers, borrowed until the next call.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    bytes: &'a [u8],
+    places: &'a [Place],
+    /// The number of the frame before the first.
+    before: u64,
+    /// Byte order of the options.
+    big_endian: bool,
+}
+
+impl<'a> Batch<'a> {
+    /// A batch has no more frames than this: their first bytes stay in the processor's first cache.
+    pub const MOST: usize = 64;
+
+    pub(super) fn new(bytes: &'a [u8], places: &'a [Place], before: u64, big_endian: bool) -> Batch<'a> {
+        Batch {
+            bytes,
+            places,
+            before,
+            big_endian,
+        }
+    }
+
+    /// How many frames there are.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The marks of the frames from the one at `from` on, counted from 0: what the [`Marker`] found that was given to the source.
+    #[inline]
+    pub fn marks(&self, from: usize) -> impl Iterator<Item = Mark> + use<'a> {
+        self.places.get(from..).unwrap_or_default().iter().map(|place| place.mark)
+    }
+
+    /// The times of the frames from the one at `from` on.
+    #[inline]
+    pub fn times(&self, from: usize) -> impl Iterator<Item = Timestamp> + Clone + use<'a> {
+        self.places.get(from..).unwrap_or_default().iter().map(|place| place.at)
+    }
+
+    /// A frame, counted from 0.
+    pub fn frame(&self, place: usize) -> Option<Frame<'a>> {
+        let found = self.places.get(place)?;
+        let options = PacketOptions(OptionList::new(
+            part(self.bytes, found.options, found.options_len),
+            self.big_endian,
+        ));
+        Some(Frame {
+            no: FrameNo(self.before + place as u64 + 1),
+            at: found.at,
+            link: found.link,
+            interface: found.interface,
+            bytes: part(self.bytes, found.start, found.captured),
+            wire_len: found.wire,
+            direction: if found.options_len > 0 { options.direction() } else { None },
+            options,
+        })
+    }
+
+    /// All frames.
+    pub fn frames(&self) -> impl Iterator<Item = Frame<'a>> + use<'a> {
+        let batch = *self;
+        (0..batch.len()).filter_map(move |place| batch.frame(place))
+    }
+}
+
+#[inline]
+fn part(bytes: &[u8], start: u32, len: u32) -> &[u8] {
+    let start = start as usize;
+    bytes.get(start..start + len as usize).unwrap_or_default()
+}
+
+/// What a source yields to a reader that takes many frames at a time.
+#[derive(Clone, Copy, Debug)]
+pub enum Events<'a> {
+    /// One or more frames.
+    Batch(Batch<'a>),
+    /// A frame that is not ordinary, one that reaches over the end of a stretch of memory, or something that is no packet.
+    One(Event<'a>),
+}
+
+/// What frames that were found together have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found {
+    /// The bytes that they take, from the position of the window on; 0 where there is no frame.
+    pub(super) taken: usize,
+    /// The earliest and the latest time.
+    pub(super) first: Timestamp,
+    pub(super) last: Timestamp,
+}
+
+impl Found {
+    pub(super) const NOTHING: Found = Found {
+        taken: 0,
+        first: Timestamp(i64::MAX),
+        last: Timestamp(i64::MIN),
+    };
+
+    #[inline(always)]
+    pub(super) fn add(&mut self, at: Timestamp, end: usize) {
+        self.taken = end;
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
+    }
+}
+
+/// A source that finds frames in a window.
+pub(super) trait Gather: Source + Send + 'static {
+    /// Finds up to `most` ordinary frames that are whole in the window from the position on, and writes down where they are. The
+    /// position stays.
+    fn gather(&mut self, most: usize) -> Found;
+
+    /// What a batch is made of.
+    fn parts(&mut self) -> Parts<'_>;
+}
+
+/// The parts of a source that gathers.
+pub(super) struct Parts<'a> {
+    pub(super) window: &'a mut Window,
+    pub(super) tally: &'a mut Tally,
+    /// The frames that were gathered.
+    pub(super) places: &'a mut Vec<Place>,
+    /// Byte order of their options.
+    pub(super) big_endian: bool,
+}
+
+/// [`Source::several`] of a source that gathers.
+///
+/// # Errors
+/// As [`Source::next`].
+pub(super) fn several<S: Gather>(source: &mut S) -> Result<Option<Events<'_>>, CaptureError> {
+    let found = source.gather(Batch::MOST);
+    if found.taken == 0 {
+        return Ok(source.next()?.map(Events::One));
+    }
+    let Parts {
+        window,
+        tally,
+        places,
+        big_endian,
+    } = source.parts();
+    let before = tally.frames(places, &found);
+    window.advance(found.taken);
+    let bytes = window.passed(found.taken);
+    Ok(Some(Events::Batch(Batch::new(bytes, places, before, big_endian))))
+}
