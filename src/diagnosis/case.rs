@@ -391,8 +391,8 @@ impl Case<'_> {
             .unwrap_or_else(|| self.t.server.ip().to_string())
     }
 
-    /// Whether something that was said after `from` and up to `to` was not captured: one direction alone, a message with a hole, or
-    /// bytes that their receiver acknowledged and that never came by.
+    /// Whether something that was said after `from` and up to `to` was not captured: one direction alone, a message with a hole, a packet
+    /// behind one, or bytes that their receiver acknowledged and that never came by.
     pub fn has_hole(&self, from: Timestamp, to: Timestamp) -> bool {
         let during = |at: Timestamp| at > from && at <= to;
         let log = &self.t.tcp.log;
@@ -400,7 +400,14 @@ impl Case<'_> {
             log.iter()
                 .any(|seen| seen.no > acked.no && seen.side != acked.side && seen.len > 0 && seen.end() == acked.ack)
         };
+        let filled = |after: &Seen| {
+            log.iter()
+                .any(|seen| seen.no > after.no && seen.side == after.side && seen.marks.has(Marks::FILLS_HOLE))
+        };
         self.t.only_side().is_some()
+            || log
+                .iter()
+                .any(|seen| seen.marks.has(Marks::AFTER_HOLE) && during(seen.at) && !filled(seen))
             || self
                 .t
                 .outer()

@@ -167,6 +167,8 @@ struct Security {
     hybrid: bool,
     early_result: bool,
     redirected: bool,
+    /// RDS AAD Auth, not RDSTLS.
+    entra: bool,
 }
 
 impl Security {
@@ -180,6 +182,7 @@ impl Security {
             hybrid: early_result || has(Protocols::PROTOCOL_HYBRID),
             early_result,
             redirected: has(Protocols::PROTOCOL_RDSTLS) || has(Protocols::PROTOCOL_RDSAAD),
+            entra: has(Protocols::PROTOCOL_RDSAAD),
         }
     }
 }
@@ -233,7 +236,7 @@ fn by_size(t: &Transcript, depth: Depth, security: Security) -> Vec<Line> {
             None => rdp::read(left, &mut lines),
         }
     } else if security.redirected {
-        lines.extend(logon.iter().map(|record| record.line(Said::RedirectedLogon, "")));
+        redirected(logon, initial.is_some(), security.entra, &mut lines);
         rdp::read(rest, &mut lines);
     } else {
         match initial {
@@ -242,6 +245,37 @@ fn by_size(t: &Transcript, depth: Depth, security: Security) -> Vec<Line> {
         }
     }
     lines
+}
+
+/// RDSTLS and RDS AAD Auth: the server begins, the client asks, the server answers with the result.
+fn redirected(records: &[records::Record], goes_on: bool, entra: bool, lines: &mut Vec<Line>) {
+    /// An Authentication Response, and `{"authentication_result":N}` with a number of any length.
+    const RESULT: [(usize, usize); 2] = [(10, 10), (26, 44)];
+    let (name, (from, to), said) = if entra {
+        ("RDS AAD Auth", RESULT[1], Said::AadResult(None))
+    } else {
+        ("RDSTLS", RESULT[0], Said::RdstlsResult(None))
+    };
+    let asked = records.iter().position(|record| record.side == Side::Client && !record.alert);
+    let result = asked
+        .and_then(|asked| Some(asked + records.get(asked..)?.iter().position(|record| record.side == Side::Server)?))
+        .filter(|at| !goes_on && records.get(*at).is_some_and(|record| record.fits(from, to)));
+    for (at, record) in records.iter().enumerate() {
+        if record.alert {
+            lines.push(credssp::alert(record));
+        } else if result == Some(at) {
+            lines.push(record.line(
+                said,
+                &format!("the result of {name}; the client of an accepted logon goes on with MCS Connect-Initial"),
+            ));
+        } else {
+            let of = match record.side {
+                Side::Client => "the client's request",
+                Side::Server => "the server's first word",
+            };
+            lines.push(record.line(Said::RedirectedLogon, &format!("{name}, {of}")));
+        }
+    }
 }
 
 /// Where holes in the capture or unusual clients hide the landmarks, the mere number of records tells a session.
@@ -315,7 +349,8 @@ fn clear_progress(t: &Transcript) -> Hidden {
     let mut hidden = story::tell(content::lines(t, Depth::OUTER), Phase::Mcs, false);
     let data = t
         .outer()
-        .filter(|moment| matches!(moment.what, What::ChannelData { .. } | What::FastPath(_)))
+        // A PDU that the snap length cuts is a hole.
+        .filter(|moment| matches!(moment.what, What::ChannelData { .. } | What::FastPath(_) | What::Gap(_)))
         .nth(2 * SURELY_SESSION);
     if let Some(moment) = data
         && hidden.phase != Some(Phase::Session)

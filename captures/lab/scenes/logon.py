@@ -1,17 +1,20 @@
 """Network Level Authentication that fails: wrong credentials, error codes, versions, ends in the middle."""
 
+import base64
 import os
 import signal
+import struct
 import time
 
 import credssp
 import tlspeer
 from authority import Authority
 from front import HYBRID, HYBRID_EX, Front
-from peers import receive
-from responder import abort
+from peers import connection_confirm, receive
+from responder import Responder, abort, read_tpkt
 from scene import scene
-from software import SERVER_NAME, children, finished, freerdp, network, refused, shadow, wait
+from software import SERVER_NAME, USER, children, finished, freerdp, network, refused, shadow, wait
+from tlspeer import server_context
 
 
 def own_certificate(lab):
@@ -95,6 +98,50 @@ def nla_error_hybrid_ex(lab):
         abort(connection)
 
     tlspeer.client(lab, lab.server.v4, protocols=11, keys=True, talk=talk, verify=False)
+
+
+def redirected(lab, selected, first, request, result, tls):
+    """A host that begins the logon, takes a request and says no; a client that resets as Windows does."""
+    network(lab, keys=True)
+    context = server_context(own_certificate(lab), tls)
+
+    def serve(connection):
+        read_tpkt(connection)
+        connection.sendall(connection_confirm(selected))
+        with context.wrap_socket(connection, server_side=True) as secure:
+            secure.sendall(first)
+            secure.recv(8192)
+            time.sleep(0.003)
+            secure.sendall(result)
+            secure.settimeout(3)
+            secure.recv(4096)
+
+    def talk(_, connection):
+        connection.recv(4096)
+        connection.sendall(request)
+        connection.recv(4096)
+        abort(connection)
+
+    Responder(lab, serve)
+    tlspeer.client(lab, lab.server.v4, protocols=11 | selected, keys=True, talk=talk, verify=False)
+
+
+def counted(data):
+    return struct.pack("<H", len(data)) + data
+
+
+@scene("rdstls-refused", "RDSTLS after a redirection: the host answers that the account is locked out, TLS 1.2")
+def rdstls_refused(lab):
+    names = [text.encode("utf-16le") + bytes(2) for text in (USER, "CORP")]
+    request = struct.pack("<HHH", 1, 2, 1) + counted(os.urandom(16)) + b"".join(map(counted, names)) + counted(os.urandom(96))
+    redirected(lab, 4, struct.pack("<HHHH", 1, 1, 1, 1), request, struct.pack("<HHHI", 1, 4, 1, 0x775), "1.2")
+
+
+@scene("aad-refused", "RDS AAD Auth: the host answers STATUS_LOGON_FAILURE to the client's assertion, TLS 1.3")
+def aad_refused(lab):
+    nonce = b'{"ts_nonce":"%s"}\0' % base64.urlsafe_b64encode(os.urandom(32))
+    token = b".".join(base64.urlsafe_b64encode(os.urandom(size)).rstrip(b"=") for size in (120, 900, 256))
+    redirected(lab, 16, nonce, b'{"rdp_assertion":"%s"}\0' % token, b'{"authentication_result":3221225581}\0', "1.3")
 
 
 @scene("nla-server-killed", "The server's process is killed after CHALLENGE; its host answers AUTHENTICATE by RST")

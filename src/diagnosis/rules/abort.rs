@@ -5,6 +5,7 @@ use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CERTIFICATE_UNTRUSTED, CREDSSP_POLICY, HANDSHAKE_TIMEOUT};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
 use crate::flow::{Opening, Side};
+use crate::protocol::x224::{Answer, RequestFlags, ResponseFlags};
 use crate::transcript::hidden::Said;
 use crate::transcript::{Phase, Role, SealedKind};
 
@@ -54,6 +55,10 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
             Act::Client,
         ),
     };
+    let summary = match not_offered(case) {
+        Some(mode) => format!("the client insists on {mode}, which {host} does not offer in its Connection Confirm, and left"),
+        None => summary,
+    };
     let summary = match pause {
         Some(pause) => format!("{summary} (after a pause of {})", human(pause)),
         None => summary,
@@ -65,7 +70,9 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         .iter()
         .any(|(other, _)| other.started() > case.t.started());
     // Through a gateway only half of what was said inside may be seen, and that half only by its sizes.
-    let veiled = case.t.role == Role::Gateway && case.progress.completed(Phase::Gateway) && case.progress.inferred;
+    let hidden = &case.progress.hidden;
+    let veiled = case.t.role == Role::Gateway
+        && (hidden.is_in_channel() || (case.progress.completed(Phase::Gateway) && case.progress.inferred));
     let confidence = if redialled || veiled {
         Confidence::Possible
     } else {
@@ -96,6 +103,28 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         case.close.mechanism()
     };
     Some(Finding::new(verdict, EndedBy::Client, how))
+}
+
+/// What the client asks for and the server's answer lacks; mstsc leaves then with error 0xe09.
+fn not_offered(case: &Case<'_>) -> Option<&'static str> {
+    let asked = case.t.request()?.1.negotiation.as_ref()?.flags;
+    let Answer::Response { flags, .. } = case.t.confirm()?.1.answer else {
+        return None;
+    };
+    if !matches!(case.phase(), Phase::Tls | Phase::CredSsp) {
+        return None;
+    }
+    if asked.contains(RequestFlags::RESTRICTED_ADMIN_MODE_REQUIRED)
+        && !flags.contains(ResponseFlags::RESTRICTED_ADMIN_MODE_SUPPORTED)
+    {
+        Some("Restricted Admin")
+    } else if asked.contains(RequestFlags::REDIRECTED_AUTHENTICATION_MODE_REQUIRED)
+        && !flags.contains(ResponseFlags::REDIRECTED_AUTHENTICATION_MODE_SUPPORTED)
+    {
+        Some("Remote Credential Guard")
+    } else {
+        None
+    }
 }
 
 /// The server's choice of a protocol that the client had not offered.

@@ -24,7 +24,9 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         return Some(finding);
     }
     let hidden = &case.progress.hidden;
-    if let Some(line) = hidden.find(|line| matches!(line.said, Said::TunnelError(_)) && line.side == Side::Server) {
+    // By its size an answer is only short, and a refusal where nothing follows it.
+    let refusal = hidden.find(|line| matches!(line.said, Said::TunnelError(_)) && line.side == Side::Server);
+    if let Some(line) = refusal.filter(|line| !line.inferred || is_final(case, line)) {
         return Some(denied(case, line));
     }
     if case.phase() != Phase::Gateway {
@@ -33,7 +35,10 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let tunnel = hidden.find(|line| line.said == Said::Tunnel);
     let answer = hidden.last(|line| matches!(line.said, Said::HttpStatus(_)));
     match answer.map(|line| (line, line.said)) {
-        Some((line, Said::HttpStatus(Some(status)))) if status >= 400 => return Some(http_error(case, line, Some(status))),
+        // The challenges of NTLM and Kerberos have status 401, too: one is final where both sides leave it at that.
+        Some((line, Said::HttpStatus(Some(status)))) if status >= 400 && (status != UNAUTHORIZED || is_final(case, line)) => {
+            return Some(http_error(case, line, Some(status)));
+        }
         _ => {}
     }
     let left = matches!(
@@ -45,11 +50,19 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     // By sizes alone: a request that was answered, and no tunnel after it.
-    if let Some(line) = answer.filter(|line| line.inferred && tunnel.is_none()) {
+    if let Some(line) = answer.filter(|line| line.inferred && tunnel.is_none() && is_final(case, line)) {
         return Some(http_error(case, line, None));
     }
     // A client that leaves on its own has a reason of its own.
     server_ends.then(|| closed(case)).flatten()
+}
+
+/// The status that asks for credentials.
+const UNAUTHORIZED: u16 = 401;
+
+/// Whether an answer was the last word: the connection was closed after it, and nothing in between is missing.
+fn is_final(case: &Case<'_>, answer: &Line) -> bool {
+    case.close.at(case.t).is_some_and(|closed| !case.has_hole(answer.at, closed))
 }
 
 fn http_error(case: &Case<'_>, line: &Line, status: Option<u16>) -> Finding {
@@ -94,13 +107,7 @@ fn http_error(case: &Case<'_>, line: &Line, status: Option<u16>) -> Finding {
             ))
             .remedy("if a reverse proxy or WAF stands before the gateway, check that it lets RDG_OUT_DATA and WebSocket through");
     }
-    // Without the status it is not known that the answer was a refusal: a gateway that closes itself may have failed otherwise.
-    let how = if status.is_none() && case.closed_by(Side::Server) {
-        case.close.mechanism()
-    } else {
-        Mechanism::Refusal
-    };
-    let finding = Finding::new(verdict, EndedBy::Server, how);
+    let finding = Finding::new(verdict, EndedBy::Server, Mechanism::Refusal);
     match status {
         Some(status) => finding.fact("http_status", status),
         None => finding,

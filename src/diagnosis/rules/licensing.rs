@@ -19,6 +19,10 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let info = hidden.find(|line| line.said == Said::ClientInfo)?;
+    // What was said in a hole may have been a denial, or the session.
+    if case.close.at(case.t).is_some_and(|closed| case.has_hole(info.at, closed)) {
+        return None;
+    }
     let message = hidden
         .last(|line| line.side == Side::Server && line.inferred && matches!(line.said, Said::LicenseDone(None) | Said::License));
     let ultimatum = hidden.find(|line| line.side == Side::Server && matches!(line.said, Said::Ultimatum(_)));

@@ -4,15 +4,16 @@
 //! A refusal has a shape that TLS cannot hide: an accepted leg is answered with far more bytes than an error code needs, and the client
 //! goes on. Where the server speaks no error codes it sends an alert or closes right after the leg that carries the proof.
 
-use crate::capture::Span;
-use crate::codes::{self, NTSTATUS, RDSTLS};
+use crate::attempt::tickets::Says;
+use crate::capture::{Span, Timestamp};
+use crate::codes::{self, KERBEROS, NTSTATUS, RDSTLS};
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{CREDSSP_POLICY, HANDSHAKE_TIMEOUT, NLA_LOGON_FAILED, PEER_RESET};
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
 use crate::flow::Side;
-use crate::transcript::hidden::{Line, Said};
-use crate::transcript::{Pdu, Phase, What};
+use crate::transcript::hidden::{Line, Package, Said};
+use crate::transcript::{Moment, Pdu, Phase, What};
 
 /// A server that closes because of what it was told does so soon; Windows waits a second after a wrong password, a domain controller
 /// may take a few.
@@ -34,17 +35,31 @@ pub fn refusal(case: &Case<'_>) -> Option<Finding> {
     if let Some(line) = negative {
         return Some(refused(case, line, Mechanism::Refusal));
     }
+    if let Some(line) = unfinished(case) {
+        return Some(refused(case, line, Mechanism::Refusal));
+    }
     if case.phase() != Phase::CredSsp {
         return None;
     }
     // The early result has four bytes whatever it says; a client that was let in goes on with MCS.
     if let Some(line) = hidden.find(|line| line.said == Said::EarlyResult(None))
         && matches!(case.close, Close::Fin { .. } | Close::Reset { side: Side::Client, .. })
+        && case.close.at(case.t).is_some_and(|closed| !case.has_hole(line.at, closed))
     {
         return Some(refused(case, line, Mechanism::Refusal));
     }
     let alert = hidden.find(|line| matches!(line.said, Said::Alert(_)))?;
     (alert.side == Side::Server && proof(case).is_some()).then(|| refused(case, alert, Mechanism::TlsAlert))
+}
+
+/// The result of RDSTLS or RDS AAD Auth has one size whatever it says; a client that was let in goes on with MCS.
+fn unfinished<'a>(case: &'a Case<'_>) -> Option<&'a Line> {
+    let closed = case.close.at(case.t)?;
+    let hidden = &case.progress.hidden;
+    let line = hidden.find(|line| matches!(line.said, Said::RdstlsResult(None) | Said::AadResult(None)))?;
+    let left = matches!(case.close, Close::Fin { .. } | Close::Reset { side: Side::Client, .. });
+    (case.phase() == Phase::Mcs && left && !hidden.was_said(Said::ConnectInitial) && !case.has_hole(line.at, closed))
+        .then_some(line)
 }
 
 /// The server closes right after the leg that carries the proof, and says nothing.
@@ -85,16 +100,7 @@ pub fn policy(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let hidden = &case.progress.hidden;
-    let version = |side: Side| {
-        case.t.moments.iter().find_map(|moment| match &moment.what {
-            What::Pdu(pdu) if moment.side == side => match &**pdu {
-                Pdu::CredSsp(request) => Some((moment, request.version)),
-                _ => None,
-            },
-            _ => None,
-        })
-    };
-    let ((client_moment, client), (server_moment, server)) = (version(Side::Client)?, version(Side::Server)?);
+    let ((client_moment, client), (server_moment, server)) = (version(case, Side::Client)?, version(case, Side::Server)?);
     let proved = hidden.find(|line| matches!(line.said, Said::NtlmAuthenticate | Said::KerberosApRequest));
     if client < FIXED || server >= FIXED || proved.is_some() {
         return None;
@@ -175,7 +181,11 @@ fn refused(case: &Case<'_>, line: &Line, mechanism: Mechanism) -> Finding {
             )
         }
         Said::AadResult(Some(code)) => (
-            format!("{host} refused the logon with Entra ID: {}", codes::name(&NTSTATUS, code)),
+            format!(
+                "{host} refused the logon with Entra ID: {}. {}",
+                codes::name(&NTSTATUS, code),
+                codes::lookup(&NTSTATUS, code).map_or("", |code| code.meaning)
+            ),
             Some(code),
         ),
         Said::EarlyResult(_) => (
@@ -184,8 +194,21 @@ fn refused(case: &Case<'_>, line: &Line, mechanism: Mechanism) -> Finding {
             ),
             None,
         ),
-        Said::KerberosError(_) => (
-            format!("{host} turned the client's Kerberos ticket down (KRB-ERROR in place of AP-REP)"),
+        Said::RdstlsResult(None) | Said::AadResult(None) => (
+            format!(
+                "{host} answered the logon with its result and the client did not go on: the logon was refused; TLS hides the result"
+            ),
+            None,
+        ),
+        Said::KerberosError(code) => (
+            match code {
+                Some(code) => format!(
+                    "{host} turned the client's Kerberos ticket down with {}. {}",
+                    codes::name(&KERBEROS, code),
+                    codes::lookup(&KERBEROS, code).map_or("", |code| code.meaning)
+                ),
+                None => format!("{host} turned the client's Kerberos ticket down (KRB-ERROR in place of AP-REP)"),
+            },
             None,
         ),
         Said::Alert(Some((_, 0))) => (
@@ -208,7 +231,12 @@ fn refused(case: &Case<'_>, line: &Line, mechanism: Mechanism) -> Finding {
         (false, _) => Confidence::Certain,
     };
     let act = match line.said {
-        Said::LogonError(Some(code)) => who_acts(code),
+        Said::LogonError(Some(code)) | Said::AadResult(Some(code)) => who_acts(code),
+        Said::RdstlsResult(Some(code)) => match code {
+            RDSTLS_WRONG => Act::Client,
+            RDSTLS_DENIED => Act::Server,
+            _ => Act::Identity,
+        },
         Said::EarlyResult(_) => Act::Server,
         Said::KerberosError(_) => Act::Identity,
         _ => Act::Client,
@@ -225,7 +253,15 @@ fn refused(case: &Case<'_>, line: &Line, mechanism: Mechanism) -> Finding {
     let waited = before.as_ref().map(|before| line.at.since(before.1));
     let verdict = Verdict::new(&NLA_LOGON_FAILED, confidence, act, summary, shown)
         .because(before.map(|(evidence, _)| evidence))
+        .because(fell_back(case))
         .because(follows(case));
+    let verdict = match (code, old_client(case)) {
+        (None, Some(version)) => verdict.or(
+            &CREDSSP_POLICY,
+            format!("the client speaks CredSSP version {version}, without the fix for CVE-2018-0886, and the host a later one: a host whose policy \"Encryption Oracle Remediation\" is \"Force Updated Clients\" turns such a client away like this; then the client must be updated"),
+        ),
+        _ => verdict,
+    };
     let verdict = match line.said {
         Said::EarlyResult(_) => verdict
             .remedy(format!(
@@ -233,6 +269,14 @@ fn refused(case: &Case<'_>, line: &Line, mechanism: Mechanism) -> Finding {
                 case.host_name()
             ))
             .remedy("check the user rights \"Allow log on through Remote Desktop Services\" and \"Deny log on through Remote Desktop Services\" (gpresult /h on the host)"),
+        Said::RdstlsResult(Some(code)) if codes::lookup(&RDSTLS, code).is_some() => codes::lookup(&RDSTLS, code)
+            .map_or(&[][..], |known| known.remedy)
+            .iter()
+            .fold(verdict, |verdict, step| verdict.remedy(*step)),
+        Said::KerberosError(Some(code)) if codes::lookup(&KERBEROS, code).is_some() => codes::lookup(&KERBEROS, code)
+            .map_or(&[][..], |known| known.remedy)
+            .iter()
+            .fold(verdict, |verdict, step| verdict.remedy(*step)),
         Said::KerberosError(_) => verdict
             .remedy("compare the clocks of client, host and domain controller (w32tm /query /status); more than five minutes break Kerberos")
             .remedy(format!(
@@ -250,6 +294,57 @@ fn refused(case: &Case<'_>, line: &Line, mechanism: Mechanism) -> Finding {
     }
     finding
 }
+
+/// RDSTLS results: wrong user or password, and no access to this host.
+const RDSTLS_WRONG: u32 = 0x52E;
+const RDSTLS_DENIED: u32 = 0x5;
+
+/// The version of CredSSP that each side speaks, and the message that says so, where keys have opened it.
+fn version<'a>(case: &'a Case<'_>, side: Side) -> Option<(&'a Moment, u32)> {
+    case.t.moments.iter().find_map(|moment| match &moment.what {
+        What::Pdu(pdu) if moment.side == side => match &**pdu {
+            Pdu::CredSsp(request) => Some((moment, request.version)),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// The version of a client that lacks the fix, before a host that has it.
+fn old_client(case: &Case<'_>) -> Option<u32> {
+    let (_, client) = version(case, Side::Client)?;
+    let (_, server) = version(case, Side::Server)?;
+    (client < FIXED && server >= FIXED).then_some(client)
+}
+
+/// The KDC's answer for which the client fell back to NTLM: nobody knows the service under this name, or the domain.
+fn fell_back(case: &Case<'_>) -> Option<Evidence> {
+    if case.progress.hidden.package != Some(Package::Ntlm) {
+        return None;
+    }
+    let from = Timestamp(case.t.started().0.saturating_sub(ASKED_BEFORE.0));
+    let answer = case
+        .context
+        .tickets
+        .between(case.t.client.ip(), from, case.t.ended())
+        .filter(|answer| matches!(&answer.says, Says::Error(refusal) if FALL_BACK.contains(&refusal.code)))
+        .last()?;
+    let Says::Error(refusal) = &answer.says else { return None };
+    let name = codes::name(&KERBEROS, u32::try_from(refusal.code).unwrap_or_default());
+    Some(case.shows(
+        answer.frame,
+        answer.at,
+        format!(
+            "KRB-ERROR of {}: {name} for {}: without a ticket the client falls back to NTLM",
+            answer.kdc, refusal.sname
+        ),
+    ))
+}
+
+/// A client asks the KDC just before its logon.
+const ASKED_BEFORE: Span = Span::secs(30);
+/// Errors after which clients try NTLM: service unknown, more than one of that name, option refused, no ticket-granting ticket, wrong realm.
+const FALL_BACK: &[i32] = &[7, 8, 13, 67, 68];
 
 /// The leg that the refusal answers.
 fn leg_before(case: &Case<'_>, refusal: &Line) -> Option<(Evidence, crate::capture::Timestamp)> {

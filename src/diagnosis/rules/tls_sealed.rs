@@ -16,6 +16,10 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     }
     let alert = case.progress.hidden.find(|line| line.side == Side::Server)?;
     let Said::Alert(content) = alert.said else { return None };
+    // It only answers a client that has closed.
+    if case.closed_by(Side::Client) && case.close.at(case.t).is_some_and(|closed| closed <= alert.at) {
+        return None;
+    }
     // close_notify is no fault of the handshake.
     let description = match content {
         Some((_, 0)) => return None,
