@@ -13,6 +13,7 @@ use crate::diagnosis::verdict::{Confidence, EndedBy, Evidence, Leans, Mechanism,
 use crate::flow::{Marks, Reset, Seen, Side, Values};
 use crate::forensics::reset::trigger::RoundTrip;
 use crate::forensics::{self, Attribution, Elsewhere, Maker};
+use crate::packet::TcpFlags;
 use crate::transcript::hidden::Line;
 use crate::transcript::{GatewaySays, Moment, Phase, Progress, Role, Transcript, What};
 
@@ -404,7 +405,16 @@ impl Case<'_> {
             log.iter()
                 .any(|seen| seen.no > after.no && seen.side == after.side && seen.marks.has(Marks::FILLS_HOLE))
         };
+        // A reset is no part of the stream; what it acknowledges was said all the same.
+        let reset_acks_unseen = |reset: &Reset| {
+            let seen = &reset.seen;
+            let next = self.t.tcp.half[seen.side.other()].next;
+            seen.flags.has(TcpFlags::ACK)
+                && during(seen.at)
+                && next.is_some_and(|next| (1..1 << 20).contains(&seen.ack.wrapping_sub(next).cast_signed()))
+        };
         self.t.only_side().is_some()
+            || self.t.tcp.resets.iter().any(reset_acks_unseen)
             || log
                 .iter()
                 .any(|seen| seen.marks.has(Marks::AFTER_HOLE) && during(seen.at) && !filled(seen))

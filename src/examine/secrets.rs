@@ -16,6 +16,9 @@ pub(super) struct Unserved {
     unfit_count: u64,
     late: Vec<FrameNo>,
     late_count: u64,
+    strange: Vec<FrameNo>,
+    strange_count: u64,
+    served: bool,
 }
 
 impl Examiner {
@@ -36,15 +39,19 @@ impl Examiner {
             .moments
             .iter()
             .any(|moment| moment.depth > Depth::OUTER || matches!(moment.what, What::Unopened(_)));
-        if let Some((moment, hello)) = t.client_hello()
-            && !opened
-            && t.sealed().next().is_some()
-            && self.keys.knows(&hello.random)
-        {
-            self.state.unserved.late_count += 1;
-            if self.state.unserved.late.len() < NAMED {
-                self.state.unserved.late.push(moment.frames.last);
-            }
+        let unserved = &mut self.state.unserved;
+        unserved.served |= opened;
+        let Some((moment, hello)) = t.client_hello().filter(|_| !opened && t.sealed().next().is_some()) else {
+            return;
+        };
+        let (frames, count) = if self.keys.knows(&hello.random) {
+            (&mut unserved.late, &mut unserved.late_count)
+        } else {
+            (&mut unserved.strange, &mut unserved.strange_count)
+        };
+        *count += 1;
+        if frames.len() < NAMED {
+            frames.push(moment.frames.last);
         }
     }
 
@@ -55,8 +62,29 @@ impl Examiner {
             unfit_count,
             late,
             late_count,
+            strange,
+            strange_count,
+            served,
         } = std::mem::take(&mut self.state.unserved);
         let source = self.state.source;
+        // Files with secrets for some of their connections are ordinary; secrets that serve nothing were meant to.
+        if strange_count > 0 && !served && unfit_count + late_count == 0 && self.keys.were_given() {
+            let known = self.keys.connections();
+            self.notes.push(Note {
+                source,
+                frames: strange,
+                text: if known == 0 {
+                    format!(
+                        "the key log has no usable line ({} are not in the NSS format): {strange_count} connection(s) stay hidden",
+                        self.keys.unusable_lines()
+                    )
+                } else {
+                    format!(
+                        "the TLS secrets do not fit: they are those of {known} other connection(s), and none is for the {strange_count} connection(s) here, whose content stays hidden"
+                    )
+                },
+            });
+        }
         if unfit_count > 0 {
             self.notes.push(Note {
                 source,

@@ -31,6 +31,16 @@ impl Keys {
         self.log.read().unwrap_or_else(PoisonError::into_inner).connections()
     }
 
+    /// Whether any text of a key log was handed in, usable or not.
+    pub fn were_given(&self) -> bool {
+        self.unusable_lines() > 0 || !self.is_empty()
+    }
+
+    /// Lines of key logs that are neither usable nor comments.
+    pub fn unusable_lines(&self) -> u64 {
+        self.log.read().unwrap_or_else(PoisonError::into_inner).unusable_lines()
+    }
+
     /// Whether there is something for the connection of this client random.
     pub fn knows(&self, client_random: &[u8; 32]) -> bool {
         self.log.read().unwrap_or_else(PoisonError::into_inner).knows(client_random)

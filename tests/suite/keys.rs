@@ -143,3 +143,27 @@ fn keys_of_another_connection_are_said_not_to_fit() {
         report.notes
     );
 }
+
+#[test]
+fn keys_of_strangers_and_broken_key_logs_are_said_not_to_serve() {
+    let path = golden::captures().join("nla-error-locked-out/client.pcapng");
+    let foreign = format!("CLIENT_RANDOM {} {}\n", "00".repeat(32), "11".repeat(48));
+    for (log, words) in [(foreign.as_str(), "do not fit"), ("not a key log\n", "no usable line")] {
+        let mut examiner = Examiner::new(golden::options(&[], &path));
+        examiner.secrets(log.as_bytes());
+        let mut source = capture::open(&path, OpenOptions::default()).expect("a capture");
+        while let Some(event) = source.next().expect("a readable capture") {
+            if let Event::Frame(frame) = event {
+                examiner.push(&frame);
+            }
+        }
+        examiner.end_source(source.summary(), None);
+        let report = examiner.finish();
+        assert_eq!(report.overall.cause.slug, "nla_logon_failed");
+        assert!(
+            report.notes.iter().any(|note| note.text.contains(words)),
+            "{:?}",
+            report.notes
+        );
+    }
+}
