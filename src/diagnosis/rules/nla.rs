@@ -91,7 +91,11 @@ pub fn closed(case: &Case<'_>) -> Option<Finding> {
         &PEER_RESET,
         "a crash of the server's security service looks the same; its event log would show it, and every user would fail",
     );
-    Some(Finding::new(advice(verdict, None, case), EndedBy::Server, Mechanism::Fin))
+    Some(Finding::new(
+        advice(verdict, None, Some(waited), case),
+        EndedBy::Server,
+        Mechanism::Fin,
+    ))
 }
 
 /// The client left between CHALLENGE and AUTHENTICATE, and the versions tell why.
@@ -283,7 +287,7 @@ fn refused(case: &Case<'_>, line: &Line, mechanism: Mechanism) -> Finding {
                 "check that the name leads to the right host and that its SPN is unique: setspn -Q TERMSRV/{}",
                 case.host_name()
             )),
-        _ => advice(verdict, code, case),
+        _ => advice(verdict, code, waited, case),
     };
     let mut finding = Finding::new(verdict, EndedBy::Server, mechanism);
     if let Some(code) = code {
@@ -327,8 +331,7 @@ fn fell_back(case: &Case<'_>) -> Option<Evidence> {
         .context
         .tickets
         .between(case.t.client.ip(), from, case.t.ended())
-        .filter(|answer| matches!(&answer.says, Says::Error(refusal) if FALL_BACK.contains(&refusal.code)))
-        .last()?;
+        .rfind(|answer| matches!(&answer.says, Says::Error(refusal) if FALL_BACK.contains(&refusal.code)))?;
     let Says::Error(refusal) = &answer.says else { return None };
     let name = codes::name(&KERBEROS, u32::try_from(refusal.code).unwrap_or_default());
     Some(case.shows(
@@ -375,7 +378,7 @@ fn who_acts(code: u32) -> Act {
 }
 
 /// What helps: by the code where it is known.
-fn advice(mut verdict: Verdict, code: Option<u32>, case: &Case<'_>) -> Verdict {
+fn advice(mut verdict: Verdict, code: Option<u32>, waited: Option<Span>, case: &Case<'_>) -> Verdict {
     if let Some(known) = code.and_then(|code| codes::lookup(&NTSTATUS, code)) {
         for step in known.remedy {
             verdict = verdict.remedy(*step);
@@ -383,14 +386,20 @@ fn advice(mut verdict: Verdict, code: Option<u32>, case: &Case<'_>) -> Verdict {
         return verdict;
     }
     let host = case.host_name();
-    verdict
+    let verdict = verdict
         .remedy("type user name and password again, the name as DOMAIN\\user or user@domain; delete the saved ones (cmdkey /list, cmdkey /delete:TERMSRV/host)".replace("TERMSRV/host", &format!("TERMSRV/{host}")))
         .remedy(format!(
             "on {host} read Security event 4625 of this second: its Status and Sub Status tell wrong password, locked, disabled, expired, or a logon right that is missing"
         ))
-        .remedy("if NTLM was used (an address instead of a name, or no domain controller in reach) and policy or the group Protected Users forbids it: connect by the full DNS name so that Kerberos can serve")
-        .or(
+        .remedy("if NTLM was used (an address instead of a name, or no domain controller in reach) and policy or the group Protected Users forbids it: connect by the full DNS name so that Kerberos can serve");
+    if waited.is_none_or(|waited| waited >= LONG) {
+        return verdict.or(
             &HANDSHAKE_TIMEOUT,
             "a server that ran out of time looks alike where the pause before the answer is long; event 4625 tells the two apart",
-        )
+        );
+    }
+    verdict
 }
+
+/// A server that answers sooner has not run out of time.
+const LONG: Span = Span::secs(3);
