@@ -23,6 +23,8 @@ const OVERDUE: Span = Span::secs(4);
 /// A connection that hangs between handshake and session, or a session whose data is not acknowledged, is given up after so long a
 /// silence: all systems' retransmissions come closer together.
 const HANGING: Span = Span::secs(150);
+/// A session that is silent for so long is not there any more, whatever its ends believe: systems' keep-alives come every two hours.
+const FORSAKEN: Span = Span::secs(24 * 3_600);
 /// Packets of a connection that was judged are passed over until they have been absent for so long.
 const PAST: Span = Span::secs(600);
 /// How many judged connections are passed over at one time.
@@ -87,6 +89,12 @@ impl Door {
             .filter_map(|one| Some((one.client, one.server?, one.started)));
         // All are taken out.
         noted.filter(|one| self.early.remove(one)).count() > 0
+    }
+
+    /// The hosts of the connections that were judged lately, both ways round.
+    pub(super) fn pairs(&self) -> HashSet<(IpAddr, IpAddr)> {
+        let ends = self.past.keys().map(FlowKey::ends);
+        ends.flat_map(|(a, b)| [(a.ip(), b.ip()), (b.ip(), a.ip())]).collect()
     }
 
     /// Passes over what follows of this connection.
@@ -377,6 +385,9 @@ fn is_over(live: &mut Live, quiet: Span) -> bool {
     let tcp = &live.tcp;
     if tcp.closed.is_some() {
         return quiet >= SETTLED;
+    }
+    if quiet >= FORSAKEN {
+        return true;
     }
     match tcp.opening {
         // Who was there before the capture may be a session that idles.

@@ -1,6 +1,7 @@
 //! The way of a UDP datagram: past a look at its ports and first bytes if it is nothing of ours, else into its conversation.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
@@ -42,6 +43,8 @@ const OVER: Span = Span::secs(900);
 const WATCHED: Span = Span::secs(30);
 /// An ICMP error comes within this time after the datagram that it is about.
 const ERROR_COMES: Span = Span::secs(1);
+/// The same for one that was answered, and of whose TCP connection nothing was ever seen: it may idle, and go on.
+const ALONE: Span = Span::secs(150);
 /// What a SYN that the snap length cut is filled up to: its fields end before.
 const SYN_FIELDS: usize = 128;
 
@@ -272,6 +275,8 @@ impl Examiner {
         } else {
             HashSet::new()
         };
+        // Those whose TCP connections were judged; found out where it is asked for.
+        let gone = OnceCell::new();
         let mut at = self.state.conversations.oldest();
         while let Some(slot) = at {
             at = self.state.conversations.newer(slot);
@@ -282,7 +287,17 @@ impl Examiner {
             if quiet < OVER && (!watching || quiet < WATCHED) {
                 break;
             }
-            if quiet >= OVER || !sessions.contains(&(live.client.ip(), live.server.ip())) {
+            let pair = (live.client.ip(), live.server.ip());
+            let answered = Side::BOTH.iter().all(|side| live.udp.half[*side].packets > 0);
+            let may_idle = || {
+                answered
+                    && quiet < ALONE
+                    && self
+                        .door
+                        .as_ref()
+                        .is_some_and(|door| !gone.get_or_init(|| door.pairs()).contains(&pair))
+            };
+            if quiet >= OVER || !(sessions.contains(&pair) || may_idle()) {
                 self.seal_udp(slot);
             }
         }

