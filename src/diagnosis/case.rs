@@ -405,13 +405,15 @@ impl Case<'_> {
             log.iter()
                 .any(|seen| seen.no > after.no && seen.side == after.side && seen.marks.has(Marks::FILLS_HOLE))
         };
-        // A reset is no part of the stream; what it acknowledges was said all the same.
+        // A reset is no part of the stream; what was said before it and what it acknowledges was said all the same.
         let reset_acks_unseen = |reset: &Reset| {
             let seen = &reset.seen;
-            let next = self.t.tcp.half[seen.side.other()].next;
-            seen.flags.has(TcpFlags::ACK)
-                && during(seen.at)
-                && next.is_some_and(|next| (1..1 << 20).contains(&seen.ack.wrapping_sub(next).cast_signed()))
+            let beyond = |number: u32, side: Side| {
+                let next = self.t.tcp.half[side].next;
+                next.is_some_and(|next| (1..1 << 16).contains(&number.wrapping_sub(next).cast_signed()))
+            };
+            let acknowledges = seen.flags.has(TcpFlags::ACK) && beyond(seen.ack, seen.side.other());
+            during(seen.at) && (acknowledges || beyond(seen.seq, seen.side))
         };
         self.t.only_side().is_some()
             || self.t.tcp.resets.iter().any(reset_acks_unseen)
@@ -425,6 +427,12 @@ impl Case<'_> {
             || log
                 .iter()
                 .any(|seen| seen.marks.has(Marks::ACKS_UNSEEN) && during(seen.at) && !came_later(seen))
+    }
+
+    /// From when on what happened is known: the TLS handshake, which a hole cannot hide, or the start.
+    pub fn after_tls(&self) -> Timestamp {
+        let tls = self.progress.done.iter().find(|milestone| milestone.phase == Phase::Tls);
+        tls.map_or(self.t.started(), |milestone| milestone.done)
     }
 
     /// The phase that the connection did not complete.

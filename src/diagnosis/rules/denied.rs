@@ -43,7 +43,8 @@ pub fn denied(case: &Case<'_>) -> Option<Finding> {
     };
     // An end that comes behind a hole may be that of a session whose beginning is in the hole.
     let before = hidden.last(|before| before.at <= line.at && phase_of(before.said).is_some());
-    let known_since = before.map_or(case.t.started(), |before| before.at);
+    // What sizes tell rests on every record before.
+    let known_since = before.filter(|_| !line.inferred).map_or(case.after_tls(), |before| before.at);
     if code.is_none_or(|code| ORDINARY.contains(&code)) && case.has_hole(known_since, line.at) {
         return None;
     }

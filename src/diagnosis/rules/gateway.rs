@@ -178,6 +178,10 @@ fn denied(case: &Case<'_>, line: &Line) -> Finding {
 fn closed(case: &Case<'_>) -> Option<Finding> {
     let hidden = &case.progress.hidden;
     let asked = hidden.last(|line| line.side == Side::Client && matches!(line.said, Said::HttpRequest | Said::Tunnel))?;
+    // The answer may be what was not captured.
+    if case.close.at(case.t).is_some_and(|closed| case.has_hole(asked.at, closed)) {
+        return None;
+    }
     let alert = hidden.last(|line| line.side == Side::Server && matches!(line.said, Said::Alert(_)));
     let close = case.close_evidence()?;
     let answer = hidden.last(|line| line.side == Side::Server && matches!(line.said, Said::HttpStatus(_) | Said::Tunnel));

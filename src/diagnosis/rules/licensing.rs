@@ -20,7 +20,11 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     }
     let info = hidden.find(|line| line.said == Said::ClientInfo)?;
     // What was said in a hole may have been a denial, or the session.
-    if case.close.at(case.t).is_some_and(|closed| case.has_hole(info.at, closed)) {
+    if case
+        .close
+        .at(case.t)
+        .is_some_and(|closed| case.has_hole(if info.inferred { case.after_tls() } else { info.at }, closed))
+    {
         return None;
     }
     let message = hidden
