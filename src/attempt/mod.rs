@@ -4,7 +4,7 @@ pub mod lookups;
 pub mod tickets;
 pub mod udp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::capture::{Span, Timestamp};
@@ -73,13 +73,17 @@ impl Attempt {
             .unwrap_or_default()
     }
 
-    /// The servers that it tried.
-    pub fn servers(&self) -> Vec<IpAddr> {
-        let udp = self.udp.iter().map(|(t, _)| t.server.ip());
-        let mut servers: Vec<IpAddr> = self.connections.iter().map(|(t, _)| t.server.ip()).chain(udp).collect();
-        servers.sort_unstable();
-        servers.dedup();
-        servers
+    /// The memory that it takes, in bytes.
+    fn weight(&self) -> usize {
+        let udp = self.udp.iter().map(|(t, _)| t.weight());
+        let tcp = self.connections.iter().map(|(t, progress)| t.weight() + progress.weight());
+        tcp.chain(udp).sum()
+    }
+
+    /// Whether it tried this server.
+    pub fn tried(&self, server: IpAddr) -> bool {
+        let mut udp = self.udp.iter().map(|(t, _)| t.server.ip());
+        self.connections.iter().any(|(t, _)| t.server.ip() == server) || udp.any(|tried| tried == server)
     }
 
     /// Until when another connection of the same client to the same server still belongs to this action.
@@ -94,7 +98,7 @@ impl Attempt {
 
     /// Whether this connection belongs to the action.
     pub fn takes(&self, t: &Transcript) -> bool {
-        self.client == t.client.ip() && self.servers().contains(&t.server.ip()) && t.started() <= self.open_until() && {
+        self.client == t.client.ip() && self.tried(t.server.ip()) && t.started() <= self.open_until() && {
             // Two sessions that run side by side are two actions; a gateway's pair of channels is one.
             let alongside = self.connections.iter().any(|(other, progress)| {
                 other.ended() > t.started() && progress.phase == Phase::Session && other.role == Role::Rdp && t.role == Role::Rdp
@@ -122,26 +126,51 @@ fn may_be_asking(t: &Transcript, progress: &Progress) -> bool {
 }
 
 /// Gathers transcripts into attempts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gatherer {
     /// Attempts that may still grow, by client, so that a flood of clients costs each only its own.
     open: BTreeMap<IpAddr, Vec<Attempt>>,
     /// Conversations whose attempt is not known yet.
     udp: Vec<(UdpTranscript, UdpProgress)>,
     next: u32,
+    /// Connections of one attempt at most.
+    most: usize,
+    /// How many attempts had more and are told in parts.
+    divided: u64,
+    /// The memory of what is open, in bytes.
+    weight: usize,
 }
 
 impl Gatherer {
+    /// A gatherer of attempts with at most so many connections, and as many conversations.
+    pub fn new(most: usize) -> Gatherer {
+        Gatherer {
+            open: BTreeMap::new(),
+            udp: Vec::new(),
+            next: 0,
+            most: most.max(1),
+            divided: 0,
+            weight: 0,
+        }
+    }
+
     /// Takes a finished connection in.
     pub fn push(&mut self, t: Transcript) {
         let progress = Progress::of(&t);
+        self.weight += t.weight() + progress.weight();
+        let most = self.most;
         let open = self.open.entry(t.client.ip()).or_default();
-        if let Some(attempt) = open.iter_mut().rev().find(|attempt| attempt.takes(&t)) {
-            let at = attempt
-                .connections
-                .partition_point(|(other, _)| other.started() <= t.started());
-            attempt.connections.insert(at, (t, progress));
-            return;
+        let takes = open.iter_mut().rev().find(|attempt| attempt.takes(&t));
+        match takes {
+            Some(attempt) if attempt.connections.len() < most => {
+                let at = attempt
+                    .connections
+                    .partition_point(|(other, _)| other.started() <= t.started());
+                attempt.connections.insert(at, (t, progress));
+                return;
+            }
+            Some(_) => self.divided += 1,
+            None => {}
         }
         self.next += 1;
         open.push(Attempt {
@@ -155,14 +184,62 @@ impl Gatherer {
     /// The attempts to which nothing can be added any more at `now`, given the starts of connections that are still followed.
     pub fn settled(&mut self, now: Timestamp, still_followed: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
         self.attach();
+        let most = self.most;
         let mut ripe: Vec<Attempt> = Vec::new();
-        for open in self.open.values_mut() {
-            ripe.extend(open.extract_if(.., |attempt| attempt.open_until() < now && !still_followed(attempt)));
-        }
-        self.open.retain(|_, open| !open.is_empty());
+        self.open.retain(|_, open| {
+            ripe.extend(open.extract_if(.., |attempt| {
+                attempt.connections.len() >= most || (attempt.open_until() < now && !still_followed(attempt))
+            }));
+            !open.is_empty()
+        });
         ripe.extend(self.alone(now, |attempt| !still_followed(attempt)));
+        self.weight = self.weight.saturating_sub(ripe.iter().map(Attempt::weight).sum());
         ripe.sort_unstable_by_key(|attempt| attempt.id);
         ripe
+    }
+
+    /// Takes attempts out although something might still be added, those that ended first before others, until no more than
+    /// `weight` bytes are waiting.
+    pub fn hurry(&mut self, weight: usize) -> Vec<Attempt> {
+        self.attach();
+        let mut ends: Vec<(Timestamp, u32, usize)> = self
+            .open
+            .values()
+            .flatten()
+            .map(|attempt| (attempt.ended(), attempt.id, attempt.weight()))
+            .collect();
+        ends.sort_unstable();
+        let mut left = ends.iter().map(|(_, _, weight)| weight).sum::<usize>();
+        let mut taken = BTreeSet::new();
+        for (_, id, one) in ends {
+            if left <= weight {
+                break;
+            }
+            left -= one;
+            taken.insert(id);
+        }
+        self.weight = left + self.udp.iter().map(|(t, _)| t.weight()).sum::<usize>();
+        let mut hurried = Vec::new();
+        self.open.retain(|_, open| {
+            hurried.extend(open.extract_if(.., |attempt| taken.contains(&attempt.id)));
+            !open.is_empty()
+        });
+        if self.weight > weight {
+            hurried.extend(self.alone(Timestamp(i64::MAX), |_| true));
+            self.weight = left;
+        }
+        hurried.sort_unstable_by_key(|attempt| attempt.id);
+        hurried
+    }
+
+    /// The memory of what waits, in bytes.
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// How many attempts had more connections than one may have.
+    pub fn divided(&self) -> u64 {
+        self.divided
     }
 
     /// Whether no attempt is waiting.
@@ -173,6 +250,7 @@ impl Gatherer {
     /// All attempts, at the end.
     pub fn finish(&mut self) -> Vec<Attempt> {
         self.attach();
+        self.weight = 0;
         let mut all: Vec<Attempt> = std::mem::take(&mut self.open).into_values().flatten().collect();
         all.extend(self.alone(Timestamp(i64::MAX), |_| true));
         all.sort_unstable_by_key(|attempt| attempt.id);

@@ -17,7 +17,7 @@ const ALONE: Span = Span::secs(60);
 impl Attempt {
     /// Whether this conversation belongs to the action, told by addresses and time.
     pub fn takes_udp(&self, t: &UdpTranscript) -> bool {
-        self.client == t.client.ip() && self.servers().contains(&t.server.ip()) && {
+        self.client == t.client.ip() && self.tried(t.server.ip()) && {
             let began = t.started();
             began.plus(EARLY) >= self.started() && began <= self.ended().plus(LATE)
         }
@@ -56,6 +56,7 @@ impl Gatherer {
     /// Takes a finished conversation in.
     pub fn push_udp(&mut self, t: UdpTranscript) {
         let progress = UdpProgress::of(&t);
+        self.weight += t.weight();
         self.udp.push((t, progress));
     }
 
@@ -71,8 +72,9 @@ impl Gatherer {
                 attempt.add_udp(t, progress);
                 continue;
             }
-            let own = self.open.get_mut(&t.client.ip());
-            match own.and_then(|open| open.iter_mut().rfind(|attempt| attempt.takes_udp(&t))) {
+            let (own, most) = (self.open.get_mut(&t.client.ip()), self.most);
+            let takes = |attempt: &&mut Attempt| attempt.udp.len() < most && attempt.takes_udp(&t);
+            match own.and_then(|open| open.iter_mut().rfind(takes)) {
                 Some(attempt) => attempt.add_udp(t, progress),
                 None => self.udp.push((t, progress)),
             }
@@ -87,7 +89,7 @@ impl Gatherer {
         for (t, progress) in waiting {
             let together = |attempt: &&mut Attempt| {
                 attempt.client == t.client.ip()
-                    && attempt.servers().contains(&t.server.ip())
+                    && attempt.tried(t.server.ip())
                     && attempt
                         .udp
                         .last()

@@ -1,15 +1,16 @@
 //! Turns a judged attempt into rows of the report.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use crate::attempt::Attempt;
 use crate::attempt::lookups::Lookup;
 use crate::capture::{FrameNo, Span};
 use crate::diagnosis::rules::dns::rcode;
-use crate::diagnosis::{Context, EndedBy, Finding, Judgement, Mechanism};
+use crate::diagnosis::{Context, EndedBy, Finding, Judgement, Mechanism, Verdict};
 use crate::examine::assemble_udp;
 use crate::examine::series;
-use crate::examine::times::{self, quantiles};
+use crate::examine::times::{self, of_spread};
 use crate::flow::Side;
 use crate::forensics::View;
 use crate::report::community_id::community_id;
@@ -31,41 +32,50 @@ impl Row {
         &self.attempt
     }
 
-    /// Lets the points of the plots go, which take most of a row's memory.
-    pub(super) fn drop_series(&mut self) {
-        for connection in &mut self.connections {
-            connection.series = Default::default();
-        }
-    }
-
     /// Its connections.
     pub(super) fn connections(&self) -> &[model::Connection] {
         &self.connections
     }
 }
 
-/// Assembles the rows of one attempt.
-pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context) -> Row {
+/// The verdict that an attempt takes, and the server that it is about.
+pub(super) fn verdict<'a>(attempt: &Attempt, judgement: &'a Judgement) -> (Cow<'a, Verdict>, String) {
+    let Judgement { findings, udp, decisive } = judgement;
+    let all = || findings.iter().chain(udp);
+    let servers = || {
+        let udp = attempt.udp.iter().map(|(t, _)| t.server);
+        attempt.connections.iter().map(|(t, _)| t.server).chain(udp)
+    };
+    let server = servers().nth(*decisive).or_else(|| servers().next());
+    let finding = all().nth(*decisive).or_else(|| all().next());
+    (
+        finding.map_or_else(
+            || Cow::Owned(unreachable_verdict(attempt)),
+            |finding| Cow::Borrowed(&finding.verdict),
+        ),
+        server.map_or(String::new(), |server| server.ip().to_string()),
+    )
+}
+
+/// Assembles the rows of one attempt, with the points of plots or without.
+pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context, plots: bool) -> Row {
+    let (verdict, server) = verdict(attempt, &judgement);
+    let verdict = verdict.into_owned();
     let Judgement { findings, udp, decisive } = judgement;
     let side_findings = if findings.is_empty() {
         Vec::new()
     } else {
         side_findings(attempt, &udp)
     };
-    let conversations = assemble_udp::connections(attempt, udp, context);
-    let connections: Vec<model::Connection> = attempt
+    let conversations = assemble_udp::connections(attempt, udp, context, plots);
+    let mut connections: Vec<model::Connection> = attempt
         .connections
         .iter()
         .zip(findings)
-        .map(|((t, progress), finding)| connection(t, progress, finding, context))
+        .map(|((t, progress), finding)| connection(t, progress, finding, context, plots))
         .chain(conversations)
         .collect();
-    let first = connections.get(decisive).or(connections.first());
-    let server = first.map_or(String::new(), |c| {
-        c.server
-            .map_or_else(|| c.server_name.clone().unwrap_or_default(), |server| server.ip().to_string())
-    });
-    let verdict = first.map(|c| c.verdict.clone());
+    connections.iter_mut().for_each(shrink);
     Row {
         attempt: model::Attempt {
             id: attempt.id,
@@ -75,12 +85,39 @@ pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context) ->
             ended: attempt.ended(),
             connections: Vec::new(),
             decisive: 0,
-            verdict: verdict.unwrap_or_else(|| unreachable_verdict(attempt)),
+            verdict,
             side_findings,
         },
         connections,
         decisive,
     }
+}
+
+/// Gives back the room that lists and words had to grow in: thousands of rows are kept to the end.
+fn shrink(connection: &mut model::Connection) {
+    connection.timeline.shrink_to_fit();
+    connection.timeline.iter_mut().for_each(|step| step.text.shrink_to_fit());
+    connection.metrics.facts.shrink_to_fit();
+    connection
+        .metrics
+        .facts
+        .iter_mut()
+        .for_each(|(_, words)| words.shrink_to_fit());
+    connection.vantage_why.shrink_to_fit();
+    let verdict = &mut connection.verdict;
+    verdict.evidence.shrink_to_fit();
+    verdict.evidence.iter_mut().for_each(|evidence| evidence.text.shrink_to_fit());
+    verdict.remedies.shrink_to_fit();
+    verdict.remedies.iter_mut().for_each(|remedy| remedy.text.shrink_to_fit());
+    verdict.alternatives.shrink_to_fit();
+    verdict.alternatives.iter_mut().for_each(|other| other.why.shrink_to_fit());
+}
+
+/// The name of a connection's server: as TLS asked for it, or as a lookup told it.
+pub(super) fn server_name<'a>(t: &'a Transcript, context: &'a Context) -> Option<&'a str> {
+    t.sni()
+        .filter(|name| name.parse::<std::net::IpAddr>().is_err())
+        .or_else(|| context.names.get(&t.server.ip()).map(String::as_str))
 }
 
 /// What failed beside the connections that the attempt is judged by.
@@ -99,8 +136,8 @@ fn side_findings(attempt: &Attempt, udp: &[Finding]) -> Vec<model::Note> {
 }
 
 /// An attempt has at least one connection; this keeps the type honest without a panic.
-fn unreachable_verdict(attempt: &Attempt) -> crate::diagnosis::Verdict {
-    use crate::diagnosis::{Act, Confidence, Evidence, Leans, Verdict, causes};
+fn unreachable_verdict(attempt: &Attempt) -> Verdict {
+    use crate::diagnosis::{Act, Confidence, Evidence, Leans, causes};
     let evidence = Evidence {
         source: 0,
         frame: FrameNo(0),
@@ -199,14 +236,9 @@ pub(super) fn lookup_row(lookup: &Lookup, finding: Finding) -> Row {
     }
 }
 
-fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &Context) -> model::Connection {
+fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &Context, plots: bool) -> model::Connection {
     let tls = tls_facts(t, progress);
     let view = View::of(&t.tcp);
-    let server_name = t
-        .sni()
-        .filter(|name| name.parse::<std::net::IpAddr>().is_err())
-        .map(str::to_owned)
-        .or_else(|| context.names.get(&t.server.ip()).cloned());
     let mut timeline = timeline::steps(t, progress);
     if finding.ended_by == EndedBy::Middlebox && finding.mechanism == Mechanism::Rst {
         let cited: Vec<FrameNo> = finding.verdict.evidence.iter().map(|one| one.frame).collect();
@@ -220,7 +252,7 @@ fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &C
         transport: Transport::Tcp,
         client: t.client,
         server: Some(t.server),
-        server_name,
+        server_name: server_name(t, context).map(str::to_owned),
         user: t.cookie().map(str::to_owned),
         tls,
         community_id: community_id(6, t.client, t.server, 0),
@@ -235,7 +267,7 @@ fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &C
         mechanism: finding.mechanism,
         timeline,
         metrics: metrics(t, progress, finding.facts),
-        series: series::points(&t.tcp.log),
+        series: if plots { series::points(&t.tcp.log) } else { Vec::new() },
         verdict: finding.verdict,
     }
 }
@@ -289,9 +321,9 @@ fn metrics(t: &Transcript, progress: &Progress, mut facts: Vec<(&'static str, St
         bytes: both(|half| half.bytes),
         retransmissions: both(|half| half.retransmissions),
         phases,
-        rtt_client: quantiles(tcp.rtt[Side::Client].as_deref()),
-        rtt_server: quantiles(tcp.rtt[Side::Server].as_deref()),
-        server_response: quantiles(times::server_response(tcp).as_ref()),
+        rtt_client: of_spread(&tcp.rtt[Side::Client]),
+        rtt_server: of_spread(&tcp.rtt[Side::Server]),
+        server_response: of_spread(&times::server_response(tcp)),
         longest_idle: tcp.longest_idle.map(|(span, seen)| (span, seen.no)),
         mss: [
             tcp.habits.client.syn.and_then(|syn| syn.mss),

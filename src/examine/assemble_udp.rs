@@ -16,13 +16,27 @@ use crate::report::udp_timeline;
 use crate::transcript::{Phase, Transport, UdpProgress, UdpTranscript, Vantage};
 
 /// The rows of an attempt's conversations.
-pub(super) fn connections(attempt: &Attempt, findings: Vec<Finding>, context: &Context) -> Vec<model::Connection> {
+pub(super) fn connections(attempt: &Attempt, findings: Vec<Finding>, context: &Context, plots: bool) -> Vec<model::Connection> {
     attempt
         .udp
         .iter()
         .zip(findings)
-        .map(|((t, progress), finding)| connection(attempt, t, progress, finding, context))
+        .map(|((t, progress), finding)| connection(attempt, t, progress, finding, context, plots))
         .collect()
+}
+
+/// The name of a conversation's server: as TLS asked for it, here or on the connection beside it, or as a lookup told it.
+pub(super) fn server_name<'a>(attempt: &'a Attempt, t: &'a UdpTranscript, context: &'a Context) -> Option<&'a str> {
+    let beside = || {
+        attempt
+            .beside(t)
+            .filter(|(tcp, _)| tcp.server.ip() == t.server.ip())
+            .and_then(|(tcp, _)| tcp.sni())
+    };
+    t.sni()
+        .or_else(beside)
+        .filter(|name| name.parse::<std::net::IpAddr>().is_err())
+        .or_else(|| context.names.get(&t.server.ip()).map(String::as_str))
 }
 
 fn connection(
@@ -31,18 +45,9 @@ fn connection(
     progress: &UdpProgress,
     finding: Finding,
     context: &Context,
+    plots: bool,
 ) -> model::Connection {
     let beside = attempt.beside(t).map(|(tcp, _)| tcp);
-    let server_name = t
-        .sni()
-        .or_else(|| {
-            beside
-                .filter(|tcp| tcp.server.ip() == t.server.ip())
-                .and_then(|tcp| tcp.sni())
-        })
-        .filter(|name| name.parse::<std::net::IpAddr>().is_err())
-        .map(str::to_owned)
-        .or_else(|| context.names.get(&t.server.ip()).cloned());
     let (vantage, vantage_why) = match beside
         .map(|tcp| View::of(&tcp.tcp))
         .filter(|view| view.vantage != Vantage::Unknown)
@@ -60,7 +65,7 @@ fn connection(
         transport: Transport::Udp,
         client: t.client,
         server: Some(t.server),
-        server_name,
+        server_name: server_name(attempt, t, context).map(str::to_owned),
         user: None,
         tls: tls_facts(t, progress),
         community_id: community_id(UDP, t.client, t.server, 0),
@@ -75,7 +80,7 @@ fn connection(
         mechanism: finding.mechanism,
         timeline: udp_timeline::steps(t, progress),
         metrics: metrics(t, progress, facts),
-        series: series::points(&t.udp.log),
+        series: if plots { series::points(&t.udp.log) } else { Vec::new() },
         verdict: finding.verdict,
     }
 }

@@ -1,5 +1,6 @@
 //! Verdicts as they fall: what an examination needs that has no end. What was told leaves, so that memory stays flat.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,9 +9,9 @@ use rustc_hash::FxHashMap;
 use crate::attempt::Attempt;
 use crate::capture::{SourceSummary, Span, Timestamp};
 use crate::examine::tcp::Live;
+use crate::examine::udp::LiveUdp;
 use crate::examine::{Examiner, Options, State, assemble, filter, names, overall};
-use crate::flow::{FlowKey, Opening, Side};
-use crate::packet::{Segment, TcpFlags};
+use crate::flow::{FlowKey, Opening, Side, Table};
 use crate::report::Report;
 use crate::report::model::{Connection, SourceReport, Times};
 use crate::transcript::{Phase, Progress};
@@ -27,14 +28,14 @@ const HANGING: Span = Span::secs(150);
 const FORSAKEN: Span = Span::secs(24 * 3_600);
 /// Packets of a connection that was judged are passed over until they have been absent for so long.
 const PAST: Span = Span::secs(600);
-/// How many judged connections are passed over at one time.
-const PASTS: usize = 65_536;
 /// How often failed lookups are looked for.
 const LOOKUPS: Span = Span::secs(5);
 /// A failed lookup waits so long for the use of the same name that ties it to Remote Desktop.
 const LOOKUP_KEPT: Span = Span::secs(900);
 /// How many told lookups are remembered to tell none twice.
 const LOOKUPS_TOLD: usize = 4_096;
+/// How many connections that were judged early are remembered until their attempt is told.
+const EARLY: usize = 65_536;
 
 /// What only an examination without end needs to remember.
 #[derive(Debug, Default)]
@@ -42,8 +43,6 @@ pub(super) struct Door {
     /// Attempts and connections told so far; numbers go on from here.
     attempts: u32,
     connections: u32,
-    /// Connections that were judged, with the time of their last packet.
-    past: HashMap<FlowKey, Timestamp>,
     /// Lookups that were judged, by number, and the latest failure of each client and name.
     lookups: BTreeSet<u64>,
     failures: HashMap<(IpAddr, String), Timestamp>,
@@ -56,25 +55,9 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Whether a segment belongs to a connection that was judged; a SYN begins a new one.
-    pub(super) fn is_past(&mut self, key: &FlowKey, segment: &Segment<'_>, at: Timestamp) -> bool {
-        let fresh = segment.flags.has(TcpFlags::SYN) && !segment.flags.has(TcpFlags::ACK);
-        if fresh {
-            self.past.remove(key);
-            return false;
-        }
-        match self.past.get_mut(key) {
-            Some(last) => {
-                *last = at;
-                true
-            }
-            None => false,
-        }
-    }
-
     /// Notes that a connection is judged early, because too many are open.
     pub(super) fn note_early(&mut self, live: &Live) {
-        if self.early.len() < PASTS {
+        if self.early.len() < EARLY {
             self.early.insert((live.client, live.server, live.tcp.first().at));
         }
     }
@@ -89,19 +72,6 @@ impl Door {
             .filter_map(|one| Some((one.client, one.server?, one.started)));
         // All are taken out.
         noted.filter(|one| self.early.remove(one)).count() > 0
-    }
-
-    /// The hosts of the connections that were judged lately, both ways round.
-    pub(super) fn pairs(&self) -> HashSet<(IpAddr, IpAddr)> {
-        let ends = self.past.keys().map(FlowKey::ends);
-        ends.flat_map(|(a, b)| [(a.ip(), b.ip()), (b.ip(), a.ip())]).collect()
-    }
-
-    /// Passes over what follows of this connection.
-    pub(super) fn pass(&mut self, key: FlowKey, at: Timestamp) {
-        if self.past.len() < PASTS {
-            self.past.insert(key, at);
-        }
     }
 }
 
@@ -120,6 +90,8 @@ pub struct Followed {
 
 /// How many connections are followed at one time on a live interface; half-open ones are small and may be as many.
 const LIVE_CONNECTIONS: usize = 16_384;
+/// The bytes that they may take: ten thousand sessions take some 300 MiB.
+const LIVE_BYTES: usize = 384 << 20;
 
 impl Examiner {
     /// An examiner for a capture that does not end: it is told the time with [`settle`](Self::settle), and gives its verdicts with
@@ -128,6 +100,7 @@ impl Examiner {
         // A machine that everybody connects through holds more connections at one time than a capture of one failure does.
         options.limits.connections = options.limits.connections.max(LIVE_CONNECTIONS);
         options.limits.half_open = options.limits.half_open.max(LIVE_CONNECTIONS);
+        options.limits.flow_bytes = options.limits.flow_bytes.max(LIVE_BYTES);
         Examiner {
             door: Some(Box::default()),
             ..Examiner::new(options)
@@ -181,6 +154,8 @@ impl Examiner {
         self.state.suspects = old.suspects.known();
         self.state.interest = old.interest;
         self.state.strays = old.strays;
+        self.state.past = old.past;
+        self.state.relief = old.relief;
         if let Some(door) = &mut self.door {
             door.lookups.clear();
             door.failures.clear();
@@ -312,7 +287,7 @@ impl Examiner {
             let told = door.failures.insert(who, lookup.started());
             if told.is_none_or(|before| lookup.started().since(before) > names::REPEATED) {
                 self.rows
-                    .push(assemble::lookup_row(lookup, finding), self.options.limits.verdicts);
+                    .offer(assemble::lookup_row(lookup, finding), self.options.limits.verdicts);
             }
         }
     }
@@ -320,13 +295,11 @@ impl Examiner {
     /// Lets go of what a long time has made useless.
     fn keep_flat(&mut self, now: Timestamp) {
         let Some(door) = &mut self.door else { return };
-        if door.past.len() >= PASTS / 2 {
-            door.past.retain(|_, last| now.since(*last) < PAST);
-        }
         // What was sealed and was no attempt is never asked for.
-        if door.early.len() >= PASTS / 2 {
+        if door.early.len() >= EARLY / 2 {
             door.early.retain(|(_, _, began)| now.since(*began) < PAST);
         }
+        self.state.past.forget(now, PAST);
         if door.failures.len() >= LOOKUPS_TOLD {
             door.failures.retain(|_, at| now.since(*at) < LOOKUP_KEPT);
         }
@@ -355,29 +328,34 @@ impl Examiner {
         if self.state.gatherer.is_empty() {
             return;
         }
-        let flows = &self.state.flows;
-        let mut followed: FxHashMap<IpAddr, Vec<(IpAddr, Timestamp)>> = FxHashMap::default();
-        let known = flows.slots().into_iter().filter_map(|slot| flows.get(slot));
-        for live in known.filter(|live| !live.is_suspected()) {
-            let one = (live.server.ip(), live.tcp.first().at);
-            followed.entry(live.client.ip()).or_default().push(one);
-        }
-        let conversations = &self.state.conversations;
-        for live in conversations.slots().into_iter().filter_map(|slot| conversations.get(slot)) {
-            let (client, one) = live.place();
-            followed.entry(client).or_default().push(one);
-        }
+        // Made at need: most of the time no attempt is due.
+        let (flows, conversations) = (&self.state.flows, &self.state.conversations);
+        let followed = OnceCell::new();
         let joins = |attempt: &Attempt| {
+            let followed = followed.get_or_init(|| under_way(flows, conversations));
             followed.get(&attempt.client).is_some_and(|others| {
-                let (servers, until) = (attempt.servers(), attempt.open_until());
-                others
-                    .iter()
-                    .any(|(server, began)| *began <= until && servers.contains(server))
+                let until = attempt.open_until();
+                others.iter().any(|(server, began)| *began <= until && attempt.tried(*server))
             })
         };
         let ripe = self.state.gatherer.settled(now, joins);
         self.judge(ripe);
     }
+}
+
+/// The servers of what is still followed, with the start, by client.
+fn under_way(flows: &Table<Box<Live>>, conversations: &Table<Box<LiveUdp>>) -> FxHashMap<IpAddr, Vec<(IpAddr, Timestamp)>> {
+    let mut followed: FxHashMap<IpAddr, Vec<(IpAddr, Timestamp)>> = FxHashMap::default();
+    let known = flows.slots().into_iter().filter_map(|slot| flows.get(slot));
+    for live in known.filter(|live| !live.is_suspected()) {
+        let one = (live.server.ip(), live.tcp.first().at);
+        followed.entry(live.client.ip()).or_default().push(one);
+    }
+    for live in conversations.slots().into_iter().filter_map(|slot| conversations.get(slot)) {
+        let (client, one) = live.place();
+        followed.entry(client).or_default().push(one);
+    }
+    followed
 }
 
 /// Whether a connection that has been quiet for so long is at its end.

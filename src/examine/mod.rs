@@ -2,6 +2,7 @@
 
 mod assemble;
 mod assemble_udp;
+mod crew;
 mod filter;
 mod keep;
 mod gateway;
@@ -9,7 +10,9 @@ mod kerberos;
 mod live;
 mod names;
 mod overall;
+mod past;
 mod quality;
+mod relief;
 mod secrets;
 mod series;
 mod sieve;
@@ -20,6 +23,7 @@ mod udp;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 
 use rustc_hash::FxHashSet;
 
@@ -57,6 +61,10 @@ pub struct Options {
     pub at: Option<Timestamp>,
     /// Every bound on memory.
     pub limits: Limits,
+    /// How many threads judge; `None` for as many as there are processors. The report is the same.
+    pub threads: Option<NonZeroUsize>,
+    /// Whether the points of plots, which the page of an evidence bundle shows, are left out.
+    pub without_plots: bool,
 }
 
 /// The ports on which RDP is expected without being told: RDP itself, and Hyper-V's console.
@@ -71,6 +79,8 @@ pub struct Examiner {
     state: State,
     sources: Vec<model::SourceReport>,
     rows: keep::Rows,
+    /// Attempts that nobody asked about.
+    unwanted: usize,
     quality: Vec<model::QualityNote>,
     notes: Vec<model::Note>,
     shortfalls: Vec<String>,
@@ -110,6 +120,10 @@ struct State {
     strays: strays::Strays,
     evicted: u64,
     unanswered: u64,
+    /// The memory of what is followed, in bytes.
+    held: usize,
+    relief: relief::Relief,
+    past: past::Past,
 }
 
 impl State {
@@ -129,7 +143,7 @@ impl State {
             half_open: VecDeque::new(),
             lobby: Lobby::new(limits.strangers, limits.dismissed),
             fragments: Reassembler::new(256, 1 << 20),
-            gatherer: Gatherer::default(),
+            gatherer: Gatherer::new(limits.attempt_connections),
             lookups: Lookups::default(),
             rdp_names: RdpNames::default(),
             context: Context::default(),
@@ -138,6 +152,9 @@ impl State {
             strays: strays::Strays::default(),
             evicted: 0,
             unanswered: 0,
+            held: 0,
+            relief: relief::Relief::default(),
+            past: past::Past::default(),
         }
     }
 }
@@ -151,6 +168,7 @@ impl Examiner {
             state,
             sources: Vec::new(),
             rows: keep::Rows::default(),
+            unwanted: 0,
             quality: Vec::new(),
             notes: Vec::new(),
             shortfalls: Vec::new(),
@@ -247,8 +265,10 @@ impl Examiner {
         self.judge_lookups();
         if self.state.evicted > 0 {
             self.shortfalls.push(format!(
-                "{} connections were judged early because more than {} were open at one time",
-                self.state.evicted, self.options.limits.connections
+                "{} connections were judged early because more than {}, or more than fit into {} MiB, were open at one time",
+                self.state.evicted,
+                self.options.limits.connections,
+                self.options.limits.flow_bytes >> 20
             ));
         }
         self.notes.extend(self.state.strays.notes(self.state.source));
@@ -256,6 +276,15 @@ impl Examiner {
             self.shortfalls.push(format!(
                 "{} unanswered or half-open connections were only counted: more than {} were open at one time, as in a flood or a scan",
                 self.state.unanswered, self.options.limits.half_open
+            ));
+        }
+        self.shortfalls
+            .extend(self.state.relief.words(self.options.limits.flow_bytes));
+        if self.state.gatherer.divided() > 0 {
+            self.shortfalls.push(format!(
+                "{} attempts had more than {} connections and are told in parts",
+                self.state.gatherer.divided(),
+                self.options.limits.attempt_connections
             ));
         }
         let fragments = self.state.fragments.stats();
@@ -282,7 +311,7 @@ impl Examiner {
     pub fn finish(mut self) -> Report {
         self.shortfalls.extend(self.rows.shortfalls());
         let mut rows = self.rows.take();
-        let found = rows.len();
+        let found = rows.len() + self.unwanted;
         rows.retain(|row| filter::wanted(row.attempt(), row.connections(), &self.options));
         let nothing = match found {
             0 if self.sources.iter().all(|source| source.summary.packets == 0) => overall::Nothing::Packets,
@@ -305,33 +334,48 @@ impl Examiner {
 
     /// Judges attempts to which nothing can be added any more.
     fn judge(&mut self, attempts: Vec<Attempt>) {
-        for attempt in attempts {
-            for (t, _) in &attempt.connections {
-                let named = self
-                    .state
-                    .context
-                    .names
-                    .get(&t.server.ip())
-                    .map(String::as_str)
-                    .into_iter()
-                    .chain(t.sni());
-                for name in named {
-                    if self.state.rdp_names.used.len() < self.options.limits.lookups {
-                        self.state.rdp_names.used.insert((attempt.client, name.to_ascii_lowercase()));
-                    }
+        for attempt in &attempts {
+            self.note_names(attempt);
+        }
+        let context = &self.state.context;
+        let judged = crew::each(attempts, self.options.threads, |attempt| {
+            let judgement = crate::diagnosis::judge(&attempt, context);
+            (attempt, judgement)
+        });
+        // Where verdicts are told as they fall, the rows leave at once, and the connections bound them.
+        let most = match self.door {
+            Some(_) => usize::MAX,
+            None => self.options.limits.verdicts,
+        };
+        let mut kept = Vec::new();
+        for (attempt, judgement) in judged {
+            if !filter::is_wanted(&attempt, context, &self.options) {
+                self.unwanted += 1;
+                continue;
+            }
+            attempt.connections.iter().for_each(|(t, _)| self.times.add(&t.tcp));
+            let (verdict, server) = assemble::verdict(&attempt, &judgement);
+            let admitted = self.rows.admit(verdict.cause, &server, most);
+            if let Some(ticket) = admitted {
+                kept.push((attempt, judgement, ticket));
+            }
+        }
+        let plots = !self.options.without_plots;
+        let rows = crew::each(kept, self.options.threads, |(attempt, judgement, ticket)| {
+            (ticket, assemble::row(&attempt, judgement, context, ticket.series && plots))
+        });
+        rows.into_iter().for_each(|(ticket, row)| self.rows.push(ticket, row));
+    }
+
+    /// The names under which the hosts of an attempt are in use.
+    fn note_names(&mut self, attempt: &Attempt) {
+        for (t, _) in &attempt.connections {
+            let named = self.state.context.names.get(&t.server.ip()).map(String::as_str);
+            for name in named.into_iter().chain(t.sni()) {
+                if self.state.rdp_names.used.len() < self.options.limits.lookups {
+                    self.state.rdp_names.used.insert((attempt.client, name.to_ascii_lowercase()));
                 }
             }
-            let judgement = crate::diagnosis::judge(&attempt, &self.state.context);
-            let row = assemble::row(&attempt, judgement, &self.state.context);
-            if filter::wanted(row.attempt(), row.connections(), &self.options) {
-                attempt.connections.iter().for_each(|(t, _)| self.times.add(&t.tcp));
-            }
-            // Where verdicts are told as they fall, the rows leave at once, and the connections bound them.
-            let most = match self.door {
-                Some(_) => usize::MAX,
-                None => self.options.limits.verdicts,
-            };
-            self.rows.push(row, most);
         }
     }
 

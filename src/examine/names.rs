@@ -69,7 +69,7 @@ impl Examiner {
             if !told && let Some(finding) = judge(lookup, &ties, &lookups, last) {
                 seen.push((lookup.client, lookup.name.clone(), lookup.started()));
                 self.rows
-                    .push(assemble::lookup_row(lookup, finding), self.options.limits.verdicts);
+                    .offer(assemble::lookup_row(lookup, finding), self.options.limits.verdicts);
             }
         }
         if lookups.forgotten > 0 {

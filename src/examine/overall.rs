@@ -120,11 +120,19 @@ fn side_channel<'a>(connections: &'a [Connection], attempts: &[Attempt], attempt
 /// Whether an attempt is a single datagram of somebody who does nothing else here, beside sessions of others that work: scanners
 /// send such datagrams to every host that the Internet can reach.
 fn is_probe(attempt: &Attempt, attempts: &[Attempt], connections: &[Connection]) -> bool {
-    let mut own = connections.iter().filter(|one| one.attempt == attempt.id);
-    let single = own.all(|one| one.transport == Transport::Udp && one.metrics.packets[0] <= 1);
-    let known = attempts
+    // Connections are numbered in their order.
+    let place = |id: &u32| connections.binary_search_by_key(id, |one| one.id).ok();
+    let mut own = attempt
+        .connections
         .iter()
-        .any(|other| other.id != attempt.id && other.client == attempt.client);
-    let healthy = attempts.iter().any(|other| other.id != attempt.id && other.verdict.healthy());
-    single && !known && healthy
+        .filter_map(place)
+        .filter_map(|at| connections.get(at));
+    let single = own.all(|one| one.transport == Transport::Udp && one.metrics.packets[0] <= 1);
+    let known = || {
+        attempts
+            .iter()
+            .any(|other| other.id != attempt.id && other.client == attempt.client)
+    };
+    let healthy = || attempts.iter().any(|other| other.id != attempt.id && other.verdict.healthy());
+    single && !known() && healthy()
 }

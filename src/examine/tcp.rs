@@ -32,6 +32,8 @@ pub(super) struct Live {
     recorder: Recorder,
     /// Whether it is known to have reached the session; `false` where nobody asked.
     pub(super) in_session: bool,
+    /// Its weight as it was counted last.
+    pub(super) weighed: usize,
 }
 
 impl Live {
@@ -61,6 +63,25 @@ impl Live {
         }
     }
 
+    /// Its key.
+    pub(super) fn key(&self) -> FlowKey {
+        FlowKey::new(self.client, self.server, TCP)
+    }
+
+    /// The memory that it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        size_of::<Live>() - size_of::<Connection>() - size_of::<Recorder>() + self.tcp.weight() + self.recorder.weight()
+    }
+
+    /// Forgets the middle of a long connection: `log` packets and `moments` stay at its start and at its end. Tells whether there was
+    /// anything to forget.
+    pub(super) fn narrow(&mut self, log: (usize, usize), moments: (usize, usize)) -> bool {
+        let before = self.weight();
+        self.tcp.log.narrow(log.0, log.1);
+        self.recorder.narrow(moments.0, moments.1);
+        self.weight() < before
+    }
+
     /// What was seen and heard, as if it ended now.
     pub(super) fn into_transcript(self, key: FlowKey, source: u32, window: Window) -> Transcript {
         let Live {
@@ -72,6 +93,7 @@ impl Live {
             mut tcp,
             mut recorder,
             in_session: _,
+            weighed: _,
             gateway: _,
             undecided: _,
         } = self;
@@ -102,6 +124,9 @@ const AFTERGLOW: Span = Span::secs(30);
 const HALF_OPEN: Span = Span::secs(150);
 /// On so many packets of each side the checksum is verified, to see whether it is left to the card.
 const CHECKSUMS: u64 = 8;
+
+/// A connection is weighed again after so many packets.
+const WEIGHED: u64 = 16;
 
 /// The parts of a segment that decide whose it is.
 struct Glance<'a> {
@@ -169,13 +194,16 @@ impl Examiner {
         let key = FlowKey::new(glance.from, glance.to, TCP);
         if let Some(slot) = self.state.flows.find(&key) {
             self.follow(slot, packet, segment, glance, transport);
-        } else if self.door.as_mut().is_some_and(|door| door.is_past(&key, segment, packet.at)) {
+        } else if self.state.past.holds(&key, segment, packet.at) {
             // It was judged; what still comes changes nothing.
         } else if self.is_service(glance.to) || self.is_service(glance.from) {
             let stranger = self.state.lobby.take(&key);
             self.begin(key, stranger, packet, segment, glance, None);
         } else {
             self.meet(key, packet, segment, glance);
+        }
+        if self.is_full() {
+            self.relieve(packet.at);
         }
     }
 
@@ -289,7 +317,7 @@ impl Examiner {
                 }
             }
             None => {
-                if let Some((key, _)) = self.state.flows.remove(slot) {
+                if let Some((key, _)) = self.let_go(slot) {
                     self.state.lobby.dismiss(key.fingerprint());
                 }
             }
@@ -399,7 +427,7 @@ impl Examiner {
             self.seal(oldest);
         }
         self.state.next_id += 1;
-        let live = Live {
+        let mut live = Live {
             id: self.state.next_id,
             client,
             server,
@@ -409,10 +437,14 @@ impl Examiner {
             undecided: false,
             tcp: Connection::new(opening, first, &self.options.limits),
             in_session: false,
+            weighed: 0,
             recorder: Recorder::new(&self.options.limits, opening == Opening::MidStream, self.keys.clone()),
         };
         let id = live.id;
-        let slot = self.state.flows.insert(key, Box::new(live)).0;
+        live.weighed = live.weight();
+        self.state.held += live.weighed;
+        let (slot, displaced) = self.state.flows.insert(key, Box::new(live));
+        self.state.held = self.state.held.saturating_sub(displaced.map_or(0, |old| old.weighed));
         if opening == Opening::Handshake {
             self.state.half_open.push_back((slot, id, false));
             self.bound_half_open();
@@ -438,7 +470,7 @@ impl Examiner {
                 self.state.half_open.push_back((slot, id, true));
                 continue;
             }
-            self.state.flows.remove(slot);
+            self.let_go(slot);
             self.state.unanswered += 1;
         }
     }
@@ -480,6 +512,10 @@ impl Examiner {
             tcp.push(packet, segment, side, limits, recorder)
         };
         let undecided = live.undecided;
+        if live.tcp.copies.packets.is_multiple_of(WEIGHED) {
+            let weight = live.weight();
+            self.state.held = (self.state.held + weight).saturating_sub(std::mem::replace(&mut live.weighed, weight));
+        }
         let suspected = live.is_suspected().then(|| {
             let packets = live.tcp.half[Side::Client].packets + live.tcp.half[Side::Server].packets;
             (packets, packet.at.since(live.tcp.first().at))
@@ -552,14 +588,22 @@ impl Examiner {
         }
         self.sweep_udp(now);
         self.ripen(now);
+        self.state.past.forget(now, AFTERGLOW);
+    }
+
+    /// Takes a connection out.
+    fn let_go(&mut self, slot: Slot) -> Option<(FlowKey, Box<Live>)> {
+        let (key, live) = self.state.flows.remove(slot)?;
+        self.state.held = self.state.held.saturating_sub(live.weighed);
+        Some((key, live))
     }
 
     pub(super) fn seal(&mut self, slot: Slot) {
-        let Some((key, live)) = self.state.flows.remove(slot) else {
+        let Some((key, live)) = self.let_go(slot) else {
             return;
         };
-        if let Some(door) = &mut self.door {
-            door.pass(key, live.tcp.last().at);
+        if self.door.is_some() {
+            self.state.past.pass(&key, live.tcp.last().at);
         }
         let window = self.state.window.unwrap_or_default();
         let reason = live.gateway.clone();

@@ -27,6 +27,8 @@ pub(super) struct LiveUdp {
     udp: Conversation,
     recorder: UdpRecorder,
     looks_like: Option<&'static str>,
+    /// Its weight as it was counted last.
+    weighed: usize,
 }
 
 /// The port of RDP-UDP on a host.
@@ -64,7 +66,13 @@ impl LiveUdp {
             udp: Conversation::new(first, limits),
             recorder: UdpRecorder::new(limits, keys),
             looks_like: strays::looks_like(payload),
+            weighed: 0,
         }
+    }
+
+    /// The memory that it takes, in bytes.
+    fn weight(&self) -> usize {
+        size_of::<LiveUdp>() + self.udp.log.weight() + self.recorder.weight()
     }
 
     /// Its client, its server, and when it began.
@@ -146,6 +154,13 @@ impl Examiner {
         if let Some(seen) = live.udp.push(packet, datagram, side) {
             live.recorder.datagram(side, &payload, &seen);
             self.state.context.hosts.learn(from.ip(), seen.ttl, seen.no);
+        }
+        if let Some(live) = self.state.conversations.get_mut(slot) {
+            let weight = live.weight();
+            self.state.held = (self.state.held + weight).saturating_sub(std::mem::replace(&mut live.weighed, weight));
+        }
+        if self.is_full() {
+            self.relieve(packet.at);
         }
     }
 
@@ -314,7 +329,9 @@ impl Examiner {
             udp,
             recorder,
             looks_like,
+            weighed,
         } = *live;
+        self.state.held = self.state.held.saturating_sub(weighed);
         let heard = recorder.finish();
         if heard.channel == Channel::Unknown {
             self.state.strays.conversation(&udp, client, server, looks_like);
@@ -337,6 +354,32 @@ impl Examiner {
             heard,
             window: self.state.window.unwrap_or_default(),
         });
+    }
+
+    /// Judges conversations whose last datagram came before `silent`, the longest silent first, until `over` bytes are free.
+    pub(super) fn hurry_udp(&mut self, silent: Timestamp, mut over: usize) {
+        while over > 0
+            && let Some(slot) = self.state.conversations.oldest()
+            && let Some(live) = self.state.conversations.get(slot)
+            && live.udp.last().at <= silent
+        {
+            over = over.saturating_sub(live.weighed);
+            self.state.relief.hurry_one();
+            self.seal_udp(slot);
+        }
+    }
+
+    /// Judges the longest silent conversation if it was silent before `silent`, or anyway where that is not given; tells whether it did.
+    pub(super) fn evict_udp(&mut self, silent: Option<Timestamp>) -> bool {
+        let conversations = &self.state.conversations;
+        let oldest = conversations.oldest().filter(|slot| {
+            let last = conversations.get(*slot).map(|live| live.udp.last().at);
+            last.is_some() && (silent.is_none() || last < silent)
+        });
+        let Some(oldest) = oldest else { return false };
+        self.state.evicted += 1;
+        self.seal_udp(oldest);
+        true
     }
 
     pub(super) fn seal_all_udp(&mut self) {

@@ -6,6 +6,7 @@ pub mod key;
 pub mod lobby;
 pub mod seen;
 pub mod side;
+pub mod spread;
 pub mod stream;
 pub mod table;
 pub mod tcp;
@@ -16,6 +17,7 @@ pub use key::FlowKey;
 pub use lobby::{Lobby, Stranger, Stub};
 pub use seen::{Marks, PacketLog, Seen};
 pub use side::{PerSide, Side};
+pub use spread::{Figures, Spread};
 pub use stream::Listener;
 pub use table::{Slot, Table};
 pub use tcp::{Connection, Half, Handshake, IcmpSeen, Opening, Reset};
@@ -36,6 +38,11 @@ pub struct Limits {
     pub connections: usize,
     /// Of those, connections whose handshake is not complete; a flood of them must not push others out.
     pub half_open: usize,
+    /// Bytes that connections may take, followed ones and those that wait for their verdict together. Beyond it the ended ones are
+    /// judged before late packets could come, then the middle of long ones is forgotten, then the longest silent one is judged.
+    pub flow_bytes: usize,
+    /// Connections of one attempt; those that follow are another attempt.
+    pub attempt_connections: usize,
     /// Flows of which only the first packets are known, kept until their content shows what they are.
     pub strangers: usize,
     /// Flows that are known not to be RDP and are passed over.
@@ -61,6 +68,8 @@ impl Default for Limits {
             out_of_order_segments: 64,
             connections: 8_192,
             half_open: 2_048,
+            flow_bytes: 24 << 20,
+            attempt_connections: 64,
             strangers: 8_192,
             dismissed: 1 << 20,
             message_bytes: 128 * 1024,

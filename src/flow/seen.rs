@@ -193,6 +193,26 @@ impl PacketLog {
         self.head.iter().chain(self.tail.iter())
     }
 
+    /// The memory that it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        (self.head.capacity() + self.tail.capacity()) * size_of::<Seen>()
+    }
+
+    /// From here on keeps the first `head_max` and the last `tail_max` packets, if that is less than before.
+    pub fn narrow(&mut self, head_max: usize, tail_max: usize) {
+        self.head_max = self.head_max.min(head_max);
+        self.tail_max = self.tail_max.min(tail_max);
+        if self.head.len() > self.head_max {
+            let middle = self.head.split_off(self.head_max);
+            middle.into_iter().rev().for_each(|seen| self.tail.push_front(seen));
+        }
+        while self.tail.len() > self.tail_max && self.tail.pop_front().is_some() {
+            self.forgotten += 1;
+        }
+        self.head.shrink_to_fit();
+        self.tail.shrink_to_fit();
+    }
+
     /// How many packets of the middle were forgotten.
     pub fn forgotten(&self) -> u64 {
         self.forgotten

@@ -52,6 +52,11 @@ struct Print {
 const PRINTS: usize = 16;
 
 impl Stream {
+    /// The memory that it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.held + self.waiting.capacity() * size_of::<Waiting>() + self.recent.capacity() * size_of::<Print>()
+    }
+
     /// Whether some byte of `seq .. seq + len` has not been captured yet.
     pub(super) fn lacks(&self, seq: u32, len: u32) -> bool {
         let Some(delivered) = self.delivered else { return false };

@@ -1,13 +1,12 @@
 //! One TCP connection as a bystander sees it: sequence numbers of both sides, bytes in order, round trips, resets.
 
-use hdrhistogram::Histogram;
-
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::flow::Limits;
 use crate::flow::copies::{Copies, CopyWatch};
 use crate::flow::habits::{Habits, SynFacts};
 use crate::flow::seen::{Marks, PacketLog, Seen};
 use crate::flow::side::{PerSide, Side};
+use crate::flow::spread::Spread;
 use crate::flow::stream::{Listener, Stream};
 use crate::packet::{IcmpMessage, Packet, Segment, TcpFlags};
 
@@ -194,11 +193,11 @@ pub struct Connection {
     /// Bytes that were sent twice with different content: the two frames.
     pub conflicts: Vec<(FrameNo, FrameNo)>,
     /// Round-trip time between the capture point and each side, in microseconds.
-    pub rtt: PerSide<Option<Box<Histogram<u32>>>>,
+    pub rtt: PerSide<Spread>,
     /// Smallest round-trip time between the capture point and each side with the acknowledging frame.
     pub rtt_min: PerSide<Option<(Span, FrameNo)>>,
     /// Time from the other side's last byte to this side's first answering byte, in microseconds, network included.
-    pub response: PerSide<Option<Box<Histogram<u32>>>>,
+    pub response: PerSide<Spread>,
     watch: CopyWatch,
     first: Seen,
 }
@@ -391,13 +390,17 @@ impl Connection {
     /// Places a segment in its side's sequence space and hands on what is new.
     fn sequence(&mut self, seen: &mut Seen, segment: &Segment<'_>, limits: &Limits, listener: &mut impl Listener) {
         let side = seen.side;
-        let (asked, own_before) = (self.half[side.other()].last_data, self.half[side].last_data);
+        let asked = self.half[side.other()].last_data.as_ref().map(|asked| (asked.no, asked.at));
+        let own_before = self.half[side].last_data.as_ref().map(|own| own.no);
         let half = &mut self.half[side];
         let next = *half.next.get_or_insert(seen.seq);
         let ahead = seen.seq.wrapping_sub(next) as i32;
         let fresh = seen.end().wrapping_sub(next) as i32;
         // RFC 9293 section 3.8.4: a probe of no or one garbage byte, one before the next expected, while nothing is outstanding.
-        let idle = half.last.is_none_or(|last| seen.at.since(last.at) >= Span::millis(900));
+        let idle = half
+            .last
+            .as_ref()
+            .is_none_or(|last| seen.at.since(last.at) >= Span::millis(900));
         let all_acked = half.acked.is_none_or(|acked| acked.wrapping_sub(next) as i32 >= 0);
         if ahead == -1
             && !seen.flags.has(TcpFlags::SYN | TcpFlags::FIN)
@@ -451,10 +454,10 @@ impl Connection {
                 half.outstanding = Some((seen.end(), seen.at));
             }
             // The first byte after the other side's last one answers it.
-            if let Some(asked) = asked
-                && own_before.is_none_or(|own| own.no < asked.no)
+            if let Some((asked, asked_at)) = asked
+                && own_before.is_none_or(|own| own < asked)
             {
-                record(&mut self.response[side], seen.at.since(asked.at));
+                self.response[side].record(seen.at.since(asked_at));
             }
         }
         let half = &mut self.half[side];
@@ -506,12 +509,21 @@ impl Connection {
             half.outstanding = None;
             let took = seen.at.since(at);
             if took.0 >= 0 {
-                record(&mut self.rtt[side], took);
+                self.rtt[side].record(took);
                 if self.rtt_min[side].is_none_or(|(least, _)| took < least) {
                     self.rtt_min[side] = Some((took, seen.no));
                 }
             }
         }
+    }
+
+    /// The memory that it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        let sides =
+            Side::BOTH.map(|side| self.half[side].stream.weight() + self.rtt[side].weight() + self.response[side].weight());
+        let before_reset = self.before_reset.as_ref().map_or(0, |before| size_of_val(&**before));
+        let few = self.resets.capacity() * size_of::<Reset>() + self.icmp.capacity() * size_of::<IcmpSeen>();
+        size_of::<Connection>() + self.log.weight() + sides.iter().sum::<usize>() + before_reset + few
     }
 
     /// Remembers an ICMP error that quotes a packet which `about` sent.
@@ -554,21 +566,5 @@ impl Connection {
                 _ => None,
             },
         }
-    }
-}
-
-/// The longest time that the histograms tell apart: one hour in microseconds.
-const LONGEST_US: u64 = 3_600_000_000;
-
-fn record(histogram: &mut Option<Box<Histogram<u32>>>, took: Span) {
-    let micros = (took.0.max(0) as u64 / 1_000).clamp(1, LONGEST_US);
-    if histogram.is_none() {
-        *histogram = Histogram::new_with_bounds(1, LONGEST_US, 2).ok().map(|mut fresh| {
-            fresh.auto(true);
-            Box::new(fresh)
-        });
-    }
-    if let Some(histogram) = histogram {
-        histogram.saturating_record(micros);
     }
 }

@@ -1,5 +1,7 @@
 //! What the path does beside carrying packets: loss and round trips phase by phase, devices that answer SYNs or clamp the segment size.
 
+use rustc_hash::{FxHashMap, FxHashSet};
+
 use crate::capture::{Span, Timestamp};
 use crate::flow::{Marks, Seen, Side};
 use crate::forensics::loss::Rate;
@@ -111,15 +113,28 @@ pub fn paces(t: &Transcript, progress: &Progress) -> Vec<Pace> {
 
 /// The smallest time from data of the other side to `side`'s acknowledgment of just their end; what was sent twice measures nothing.
 fn quickest(t: &Transcript, side: Side, from: Timestamp, to: Timestamp) -> Option<Span> {
-    let log = || t.tcp.log.iter().filter(move |seen| seen.at >= from && seen.at <= to);
-    log()
-        .filter(|seen| seen.side == side.other() && seen.has_data() && !seen.marks.has(Marks::RETRANSMISSION))
-        .filter_map(|asked| {
-            let twice = log().any(|seen| seen.side == asked.side && seen.no > asked.no && seen.seq == asked.seq && seen.len > 0);
-            let answer = log().find(|seen| seen.side == side && seen.no > asked.no && seen.ack == asked.end())?;
-            (!twice).then(|| answer.at.since(asked.at))
-        })
-        .min()
+    // Backwards, so that what comes later is known: the first acknowledgment of each number, and where data begin.
+    let mut answers: FxHashMap<u32, Timestamp> = FxHashMap::default();
+    let mut begun: FxHashSet<u32> = FxHashSet::default();
+    let mut least = None;
+    for seen in t.tcp.log.iter().rev().filter(|seen| seen.at >= from && seen.at <= to) {
+        if seen.side == side {
+            answers.insert(seen.ack, seen.at);
+            continue;
+        }
+        if seen.has_data()
+            && !seen.marks.has(Marks::RETRANSMISSION)
+            && !begun.contains(&seen.seq)
+            && let Some(answered) = answers.get(&seen.end())
+        {
+            let took = answered.since(seen.at);
+            least = Some(least.map_or(took, |least: Span| least.min(took)));
+        }
+        if seen.len > 0 {
+            begun.insert(seen.seq);
+        }
+    }
+    least
 }
 
 /// The figures of a connection's path, by name.

@@ -87,7 +87,7 @@ impl Domain {
             Ok(Message::Redirection(redirection)) => Pdu::Redirection(redirection),
             Ok(Message::Encrypted { flags, length }) => Pdu::Encrypted { flags, length },
             Ok(Message::Heartbeat(_) | Message::Other { .. }) => return vec![unread],
-            Err(flaw) => return vec![What::Malformed("RDP", flaw)],
+            Err(flaw) => return vec![What::Malformed("RDP", Box::new(flaw))],
         };
         vec![What::Pdu(Box::new(pdu))]
     }
@@ -100,7 +100,7 @@ fn shares(pdus: share::Pdus<'_>, unread: What) -> Vec<What> {
             Ok(share::Pdu::Data(data)) if is_mere_session(data.kind) => None,
             Ok(share::Pdu::Flow | share::Pdu::Other { .. }) => None,
             Ok(pdu) => Some(What::Pdu(Box::new(Pdu::Share(pdu)))),
-            Err(flaw) => Some(What::Malformed("RDP", flaw)),
+            Err(flaw) => Some(What::Malformed("RDP", Box::new(flaw))),
         })
         .collect();
     if said.is_empty() {

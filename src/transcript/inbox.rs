@@ -40,6 +40,11 @@ impl Inbox {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// The memory that it takes beside itself, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     /// What waits.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -62,7 +67,7 @@ impl Inbox {
         if self.bytes.is_empty() {
             self.marks.clear();
             // One long message must not hold its memory for the rest of a long connection.
-            if self.bytes.capacity() > 8 * 1024 {
+            if self.bytes.capacity() > 1024 {
                 self.bytes = Vec::new();
             }
         }

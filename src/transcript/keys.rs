@@ -6,13 +6,15 @@ use crate::protocol::tls::decrypt::{Decryptor, WhyNoKeys};
 use crate::protocol::tls::hello::{ClientHello, ServerHello};
 use crate::protocol::tls::keylog::KeyLog;
 use crate::transcript::halves::Halves;
+use crate::transcript::shelf::Shelf;
 
-/// Secrets that may grow while connections are read: a pcapng hands its own out between its packets. With them goes what only opened
-/// connections have in common, the tunnels that they carry in halves.
+/// Secrets that may grow while connections are read: a pcapng hands its own out between its packets. With them goes what
+/// connections have in common: tunnels that they carry in halves, and certificates that were read.
 #[derive(Clone, Debug, Default)]
 pub struct Keys {
     log: Arc<RwLock<KeyLog>>,
     pub(super) halves: Halves,
+    pub(super) shelf: Shelf,
 }
 
 impl Keys {

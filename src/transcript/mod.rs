@@ -10,6 +10,7 @@ mod opened;
 pub mod phase;
 pub mod progress;
 pub mod recorder;
+mod shelf;
 mod stream;
 pub mod tcp;
 mod tls;
@@ -22,5 +23,6 @@ pub use moment::{CredSsp, Depth, Foreign, Frames, GatewaySays, Moment, Moments, 
 pub use phase::{Phase, Role, Transport, Vantage};
 pub use progress::{Milestone, Progress};
 pub use recorder::Recorder;
+pub use shelf::Shelf;
 pub use tcp::{Transcript, Window};
 pub use udp::{UdpProgress, UdpRecorder, UdpTranscript};

@@ -1,5 +1,7 @@
 //! The atom of a transcript: at one time, in these frames, one side said this.
 
+use std::sync::Arc;
+
 use crate::capture::{FrameNo, Timestamp};
 use crate::flow::Side;
 use crate::protocol::Flaw;
@@ -21,6 +23,7 @@ use crate::protocol::tls::handshake::HandshakeType;
 use crate::protocol::tls::hello::{ClientHello, ServerHello};
 use crate::protocol::tls::record::{ContentType, Version};
 use crate::protocol::tls::size::PlaintextLength;
+use crate::protocol::tls::suite::CipherSuite;
 use crate::protocol::x224;
 use crate::protocol::{aad, kerberos, rdstls, spnego};
 
@@ -63,7 +66,7 @@ pub struct Moment {
 #[derive(Clone, Debug)]
 pub enum What {
     /// What stood before the first TPKT: a PROXY header or a preconnection blob.
-    Preamble(Preamble),
+    Preamble(Box<Preamble>),
     /// X.224 Connection Request.
     Request(Box<x224::ConnectionRequest>),
     /// X.224 Connection Confirm.
@@ -77,7 +80,7 @@ pub enum What {
     /// TLS ServerHello or HelloRetryRequest.
     ServerHello(Box<ServerHello>),
     /// A certificate chain, leaf first.
-    Certificates(Vec<Certificate>),
+    Certificates(Vec<Arc<Certificate>>),
     /// Another handshake message in clear.
     Handshake(HandshakeType),
     /// ChangeCipherSpec.
@@ -128,11 +131,11 @@ pub enum What {
     /// A sealed record did not open with the keys that are there, for the first time in this direction.
     Unopened(WhyNot),
     /// Bytes that are neither RDP nor TLS; what they look like.
-    Foreign(Foreign),
+    Foreign(Box<Foreign>),
     /// Bytes that the capture lost or cut.
     Gap(u32),
     /// A message that breaks its protocol's rules.
-    Malformed(&'static str, Flaw),
+    Malformed(&'static str, Box<Flaw>),
 }
 
 /// What RDP says once its connection stands, and how the user logs on before.
@@ -322,6 +325,26 @@ impl Moments {
         self.head.iter().chain(self.tail.iter())
     }
 
+    /// The memory that it takes, in bytes; what a moment holds outside of itself is not counted.
+    pub fn weight(&self) -> usize {
+        (self.head.capacity() + self.tail.capacity()) * size_of::<Moment>()
+    }
+
+    /// From here on keeps the first `head_max` and the last `tail_max` moments, if that is less than before.
+    pub fn narrow(&mut self, head_max: usize, tail_max: usize) {
+        self.head_max = self.head_max.min(head_max);
+        self.tail_max = self.tail_max.min(tail_max);
+        if self.head.len() > self.head_max {
+            let middle = self.head.split_off(self.head_max);
+            middle.into_iter().rev().for_each(|moment| self.tail.push_front(moment));
+        }
+        while self.tail.len() > self.tail_max && self.tail.pop_front().is_some() {
+            self.forgotten += 1;
+        }
+        self.head.shrink_to_fit();
+        self.tail.shrink_to_fit();
+    }
+
     /// How many moments of the middle were forgotten.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
@@ -344,7 +367,7 @@ pub struct Agreed {
     /// The version of the ServerHello.
     pub version: Option<Version>,
     /// The cipher suite of the ServerHello.
-    pub suite: Option<u16>,
+    pub suite: Option<CipherSuite>,
     /// Whether MAC follows encryption (RFC 7366).
     pub encrypt_then_mac: bool,
 }

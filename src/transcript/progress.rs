@@ -3,7 +3,7 @@
 use crate::capture::{FrameNo, Timestamp};
 use crate::flow::{Opening, Side};
 use crate::protocol::tls::record::{ContentType, Version};
-use crate::transcript::hidden::{self, Hidden};
+use crate::transcript::hidden::{self, Hidden, Line};
 use crate::transcript::phase::{Phase, Role};
 use crate::transcript::tcp::Transcript;
 
@@ -38,6 +38,13 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// The memory that it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        let lines = &self.hidden.lines;
+        let words: usize = lines.iter().map(|line| line.text.capacity()).sum();
+        size_of::<Progress>() + lines.capacity() * size_of::<Line>() + words
+    }
+
     /// Whether this phase was completed.
     pub fn completed(&self, phase: Phase) -> bool {
         self.done.iter().any(|milestone| milestone.phase == phase)

@@ -51,6 +51,17 @@ impl Recorder {
         &self.moments
     }
 
+    /// The memory that it takes, in bytes; what lies deeper than one TLS connection is not counted.
+    pub fn weight(&self) -> usize {
+        let inbox = &self.layer.inbox;
+        size_of::<Recorder>() + self.moments.weight() + inbox.client.weight() + inbox.server.weight()
+    }
+
+    /// From here on keeps fewer moments; see [`Moments::narrow`].
+    pub fn narrow(&mut self, head_max: usize, tail_max: usize) {
+        self.moments.narrow(head_max, tail_max);
+    }
+
     /// What was said, at the end.
     pub fn into_moments(mut self) -> Moments {
         self.layer.finish(&mut self.moments);
@@ -290,8 +301,16 @@ impl Layer {
             && let Some(fragment) = inbox.bytes().get(used..)
         {
             let left = usize::from(header.length).saturating_sub(fragment.len());
-            if header.content_type == ContentType::HANDSHAKE && !self.tls.get_or_insert_default().is_sealed(side, header) {
-                let said = self.tls.get_or_insert_default().clear(side, header, fragment, first);
+            if header.content_type == ContentType::HANDSHAKE
+                && !self
+                    .tls
+                    .get_or_insert_with(|| Box::new(Tls::new(&self.keys.shelf)))
+                    .is_sealed(side, header)
+            {
+                let said = self
+                    .tls
+                    .get_or_insert_with(|| Box::new(Tls::new(&self.keys.shelf)))
+                    .clear(side, header, fragment, first);
                 for (began, what) in said {
                     self.say(side, began, stamp, what, moments);
                 }
@@ -332,7 +351,7 @@ impl Layer {
             && self.tls.is_none()
             && side == Side::Client
         {
-            self.tls = Some(Box::default());
+            self.tls = Some(Box::new(Tls::new(&self.keys.shelf)));
             self.say(side, first, last, What::ClientHello(Box::new(hello)), moments);
             return Step::Used(used);
         }
@@ -348,7 +367,7 @@ impl Layer {
             }
             Parsed::More => Step::More,
             Parsed::Malformed(flaw) => {
-                self.say(side, first, last, What::Malformed("X.224", flaw), moments);
+                self.say(side, first, last, What::Malformed("X.224", Box::new(flaw)), moments);
                 self.lost[side] = true;
                 Step::Stray
             }
@@ -374,7 +393,7 @@ impl Layer {
         if side == Side::Client {
             match preamble::parse(bytes) {
                 Parsed::Done(preamble, used) => {
-                    self.say(side, first, last, What::Preamble(preamble), moments);
+                    self.say(side, first, last, What::Preamble(Box::new(preamble)), moments);
                     return Step::Used(used);
                 }
                 Parsed::More => return Step::More,
@@ -384,7 +403,13 @@ impl Layer {
         self.foreign[side] = true;
         let start = bytes.get(..FOREIGN_START).unwrap_or(bytes).to_vec();
         let looks_like = looks_like(bytes);
-        self.say(side, first, last, What::Foreign(Foreign { looks_like, start }), moments);
+        self.say(
+            side,
+            first,
+            last,
+            What::Foreign(Box::new(Foreign { looks_like, start })),
+            moments,
+        );
         Step::Stray
     }
 
@@ -397,7 +422,7 @@ impl Layer {
         last: Stamp,
         moments: &mut Moments,
     ) -> Step {
-        let tls = self.tls.get_or_insert_default();
+        let tls = self.tls.get_or_insert_with(|| Box::new(Tls::new(&self.keys.shelf)));
         if tls.is_sealed(side, header) && self.opened.is_none() {
             return Step::Pass(header);
         }
@@ -442,7 +467,7 @@ impl Layer {
         let Some(mut opened) = self.opened.take() else { return };
         match opened.record(side, header, fragment, (first, last), moments) {
             Opening::Handshake(bytes) => {
-                let tls = self.tls.get_or_insert_default();
+                let tls = self.tls.get_or_insert_with(|| Box::new(Tls::new(&self.keys.shelf)));
                 let said = tls.opened_handshake(side, &bytes, first);
                 for (began, what) in said {
                     match what {
@@ -479,7 +504,7 @@ impl Layer {
                         self.mcs = true;
                         self.domain.says(&pdu)
                     }
-                    Err(flaw) => vec![What::Malformed("MCS", flaw)],
+                    Err(flaw) => vec![What::Malformed("MCS", Box::new(flaw))],
                 };
                 for what in said {
                     self.say(side, first, last, what, moments);

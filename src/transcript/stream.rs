@@ -94,7 +94,7 @@ impl RdpStream {
                 }
                 Parsed::More => return 0,
                 Parsed::Malformed(flaw) => {
-                    say(What::Malformed("CredSSP", flaw));
+                    say(What::Malformed("CredSSP", Box::new(flaw)));
                     return bytes.len();
                 }
                 Parsed::NotMine => {}
@@ -107,7 +107,7 @@ impl RdpStream {
                         self.mcs = true;
                         self.domain.says(&parsed).into_iter().for_each(say);
                     }
-                    Err(flaw) => say(What::Malformed("MCS", flaw)),
+                    Err(flaw) => say(What::Malformed("MCS", Box::new(flaw))),
                 }
                 used
             }
@@ -127,7 +127,7 @@ impl RdpStream {
             Parsed::Done(Tpdu::Error(_), used) => used,
             Parsed::More => 0,
             Parsed::Malformed(flaw) => {
-                say(What::Malformed("X.224", flaw));
+                say(What::Malformed("X.224", Box::new(flaw)));
                 bytes.len()
             }
             Parsed::NotMine if self.mcs => match tpkt::unit(bytes) {

@@ -1,6 +1,7 @@
 //! The transcript of one TCP connection: its packets as tracked, its messages as recorded, and the questions that rules ask of them.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::flow::{Connection, FlowKey, Seen, Side};
@@ -48,6 +49,11 @@ pub struct Transcript {
 }
 
 impl Transcript {
+    /// The memory that it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        size_of::<Transcript>() - size_of::<Connection>() + self.tcp.weight() + self.moments.weight()
+    }
+
     /// The time of the first packet.
     pub fn started(&self) -> Timestamp {
         self.tcp.first().at
@@ -150,13 +156,13 @@ impl Transcript {
         self.outer()
             .filter(|moment| moment.side == Side::Server)
             .find_map(|moment| match &moment.what {
-                What::Certificates(chain) => chain.first().map(|leaf| (moment, leaf)),
+                What::Certificates(chain) => chain.first().map(|leaf| (moment, &**leaf)),
                 _ => None,
             })
     }
 
     /// The server's chain, leaf first.
-    pub fn chain(&self) -> Option<(&Moment, &[Certificate])> {
+    pub fn chain(&self) -> Option<(&Moment, &[Arc<Certificate>])> {
         self.outer()
             .filter(|moment| moment.side == Side::Server)
             .find_map(|moment| match &moment.what {
@@ -193,7 +199,7 @@ impl Transcript {
         self.outer()
             .filter(|moment| moment.side == side)
             .find_map(|moment| match &moment.what {
-                What::Foreign(foreign) => Some((moment, foreign)),
+                What::Foreign(foreign) => Some((moment, &**foreign)),
                 _ => None,
             })
     }

@@ -2,13 +2,13 @@
 
 use crate::flow::{PerSide, Side};
 use crate::protocol::tls::alert::{Alert, SealedAlert, sealed_alert};
-use crate::protocol::tls::certificate::Certificate;
 use crate::protocol::tls::handshake::{Handshake, HandshakeBuffer, HandshakeType, RawHandshake};
 use crate::protocol::tls::record::{ContentType, RecordHeader, Version};
 use crate::protocol::tls::size;
 use crate::protocol::tls::suite::CipherSuite;
 use crate::transcript::inbox::Stamp;
 use crate::transcript::moment::{Agreed, Sealed, SealedKind, What};
+use crate::transcript::shelf::Shelf;
 
 /// How many certificates of a chain are read.
 const CHAIN: usize = 4;
@@ -23,9 +23,18 @@ pub(super) struct Tls {
     begun: PerSide<Option<Stamp>>,
     sealed: PerSide<bool>,
     finished: PerSide<bool>,
+    shelf: Shelf,
 }
 
 impl Tls {
+    /// A connection of which nothing was read yet; certificates are looked for on `shelf`.
+    pub(super) fn new(shelf: &Shelf) -> Tls {
+        Tls {
+            shelf: shelf.clone(),
+            ..Tls::default()
+        }
+    }
+
     /// Whether records of this side are sealed by now.
     pub(super) fn is_sealed(&self, side: Side, header: RecordHeader) -> bool {
         self.sealed[side] || header.content_type == ContentType::APPLICATION_DATA
@@ -98,21 +107,17 @@ impl Tls {
                 } else {
                     self.agreed = Agreed {
                         version: Some(hello.version()),
-                        suite: Some(hello.cipher_suite),
+                        suite: Some(CipherSuite::new(hello.cipher_suite)),
                         encrypt_then_mac: hello.encrypt_then_mac,
                     };
                 }
                 What::ServerHello(hello)
             }
-            Ok(Handshake::Certificate(chain)) => What::Certificates(
-                chain
-                    .iter()
-                    .take(CHAIN)
-                    .filter_map(|der| Certificate::parse(der).ok())
-                    .collect(),
-            ),
+            Ok(Handshake::Certificate(chain)) => {
+                What::Certificates(chain.iter().take(CHAIN).filter_map(|der| self.shelf.read(der)).collect())
+            }
             Ok(_) => What::Handshake(raw.kind),
-            Err(flaw) => What::Malformed("TLS handshake", flaw),
+            Err(flaw) => What::Malformed("TLS handshake", Box::new(flaw)),
         }
     }
 
@@ -125,10 +130,10 @@ impl Tls {
         } = self.agreed;
         let plain = version
             .zip(suite)
-            .and_then(|(version, suite)| size::plaintext(header.length, version, &CipherSuite::new(suite), encrypt_then_mac));
+            .and_then(|(version, suite)| size::plaintext(header.length, version, &suite, encrypt_then_mac));
         let alert = version
             .zip(suite)
-            .and_then(|(version, suite)| sealed_alert(header, version, suite));
+            .and_then(|(version, suite)| sealed_alert(header, version, &suite));
         let kind = match (header.content_type, alert) {
             (ContentType::ALERT, _) | (_, Some(SealedAlert::Stated)) => SealedKind::AlertStated,
             (_, Some(SealedAlert::BySize)) => SealedKind::AlertBySize,

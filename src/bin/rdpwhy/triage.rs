@@ -231,6 +231,7 @@ impl Feed<'_> {
             hosts: self.args.host.clone(),
             users: self.args.user.clone(),
             gateways: self.args.gateway.clone(),
+            without_plots: self.args.evidence.evidence.is_none(),
             ..Options::default()
         }
     }

@@ -33,7 +33,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         .chain()
         .into_iter()
         .flat_map(|(_, chain)| chain)
-        .find_map(inspection::mark);
+        .find_map(|certificate| inspection::mark(certificate));
     let other = case.context.certificates.other(case.t.server, &leaf.issuer, &leaf.serial);
     let (why, confidence) = match (&mark, other) {
         (Some(Mark::Product(product)), _) => (format!("its issuer is {product}"), Confidence::Likely),

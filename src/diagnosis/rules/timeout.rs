@@ -73,9 +73,8 @@ fn slow_path(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
             .tcp
             .response
             .server
-            .as_ref()
-            .filter(|h| !h.is_empty())
-            .map(|h| Span::micros(i64::try_from(h.min()).unwrap_or(0))),
+            .figures()
+            .map(|times| Span::micros(i64::try_from(times.min).unwrap_or(0))),
         if rtt >= SLOW_PATH {
             format!("a round trip takes {}", human(rtt))
         } else {

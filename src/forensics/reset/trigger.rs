@@ -37,7 +37,7 @@ impl RoundTrip {
     /// was captured, only many samples make a minimum.
     pub fn to(t: &Transcript, side: Side) -> Option<RoundTrip> {
         let tcp = &t.tcp;
-        let samples = tcp.rtt[side].as_ref().map_or(0, |histogram| histogram.len());
+        let samples = tcp.rtt[side].len();
         let handshake = tcp.handshake_rtt()[side].filter(|rtt| rtt.0 > 0);
         let answered = match side {
             Side::Server => tcp.handshake.syn_ack,
@@ -54,11 +54,8 @@ impl RoundTrip {
         }
         .map(|(least, frame, samples)| {
             let median = tcp.rtt[side]
-                .as_ref()
-                .filter(|histogram| !histogram.is_empty())
-                .map_or(least, |histogram| {
-                    Span::micros(i64::try_from(histogram.value_at_quantile(0.5)).unwrap_or(i64::MAX))
-                });
+                .median()
+                .map_or(least, |micros| Span::micros(i64::try_from(micros).unwrap_or(i64::MAX)));
             RoundTrip {
                 least,
                 usual: median.max(least),

@@ -113,11 +113,11 @@ pub enum SealedAlert {
 ///
 /// `version` is the one that the ServerHello selected, `suite` its cipher suite. Padding in TLS 1.3, which no
 /// known RDP peer adds, hides an alert from this test.
-pub fn sealed_alert(header: RecordHeader, version: Version, suite: u16) -> Option<SealedAlert> {
+pub fn sealed_alert(header: RecordHeader, version: Version, suite: &CipherSuite) -> Option<SealedAlert> {
     match header.content_type {
         ContentType::ALERT => Some(SealedAlert::Stated),
         ContentType::APPLICATION_DATA if version.stream_equivalent() == Version::TLS13 => {
-            let sizes = size::plaintext(header.length, version, &CipherSuite::new(suite), false)?;
+            let sizes = size::plaintext(header.length, version, suite, false)?;
             (sizes.min == 2 && sizes.max == 2).then_some(SealedAlert::BySize)
         }
         _ => None,
@@ -161,7 +161,7 @@ mod tests {
             version: Version::TLS12,
             length,
         };
-        let sealed = |kind, length, version, suite| sealed_alert(record(kind, length), version, suite);
+        let sealed = |kind, length, version, suite| sealed_alert(record(kind, length), version, &CipherSuite::new(suite));
         assert_eq!(
             sealed(ContentType::ALERT, 26, Version::TLS12, 0xC030),
             Some(SealedAlert::Stated)

@@ -84,6 +84,12 @@ impl Default for Ledger {
 }
 
 impl Ledger {
+    /// The memory that it takes beside itself, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        let rtt = self.rtt.as_ref().map_or(0, |rtt| rtt.distinct_values() * size_of::<u32>());
+        self.sent.capacity() * size_of::<Sent>() + rtt
+    }
+
     /// From here on numbers have 16 bits (MS-RDPEUDP2).
     pub(super) fn shorten(&mut self) {
         self.mask = 0xFFFF;
@@ -195,10 +201,11 @@ impl Ledger {
         let micros = (at.at.since(sent.stamp.at).0 - delay.0) / 1_000;
         let Ok(micros) = u64::try_from(micros) else { return };
         if self.rtt.is_none() {
-            self.rtt = Histogram::new_with_bounds(1, LONGEST, 2).ok().map(Box::new);
+            self.rtt = Histogram::new(2).ok().map(Box::new);
         }
         if let Some(histogram) = &mut self.rtt {
-            histogram.saturating_record(micros.clamp(1, LONGEST));
+            // It resizes itself, so that nothing is too large for it.
+            let _ = histogram.record(micros.clamp(1, LONGEST));
         }
     }
 

@@ -50,6 +50,12 @@ pub struct UdpTranscript {
 }
 
 impl UdpTranscript {
+    /// The memory that it takes, in bytes.
+    pub fn weight(&self) -> usize {
+        let ledgers = self.heard.ledger.client.weight() + self.heard.ledger.server.weight();
+        size_of::<UdpTranscript>() + self.udp.log.weight() + self.heard.moments.weight() + ledgers
+    }
+
     /// The time of the first datagram.
     pub fn started(&self) -> Timestamp {
         self.udp.first().at
@@ -128,7 +134,7 @@ impl UdpTranscript {
         self.outer()
             .filter(|moment| moment.side == Side::Server)
             .find_map(|moment| match &moment.what {
-                What::Certificates(chain) => chain.first().map(|leaf| (moment, leaf)),
+                What::Certificates(chain) => chain.first().map(|leaf| (moment, &**leaf)),
                 _ => None,
             })
     }

@@ -179,6 +179,16 @@ impl UdpRecorder {
         }
     }
 
+    /// The memory that it takes beside itself, in bytes.
+    pub fn weight(&self) -> usize {
+        let stream = self
+            .stream
+            .as_ref()
+            .map_or(0, |stream| size_of::<Stream>() + stream.recorder.weight());
+        let dtls = self.dtls.as_ref().map_or(0, |dtls| size_of::<Dtls>() + dtls.moments.weight());
+        stream + dtls + self.ledger.client.weight() + self.ledger.server.weight()
+    }
+
     /// Whether a datagram begins another connection between the same ports.
     pub fn starts_over(&self, side: Side, payload: &[u8]) -> bool {
         match self.channel {

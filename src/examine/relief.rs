@@ -1,0 +1,132 @@
+//! Keeps what is followed, and what waits for its verdict, within its bytes. What can be judged without loss goes first; what it costs
+//! is counted and said.
+
+use crate::capture::{Span, Timestamp};
+use crate::examine::Examiner;
+use crate::flow::Slot;
+
+/// The next look at a memory that is full comes after so many packets: it takes a walk over everything that is followed.
+const PACKETS: u32 = 2_048;
+/// Of the bytes that are allowed so many stay free after a look, as a share of eight.
+const FREE: usize = 2;
+/// So many packets of a long connection are kept from its start and from its end where memory is short.
+const NARROW_LOG: (usize, usize) = (48, 32);
+/// The same of its moments: the way to the session takes no known client and server as many.
+const NARROW_MOMENTS: (usize, usize) = (192, 16);
+/// A conversation over UDP that was silent for so long is judged where memory is short.
+const SILENT: Span = Span::secs(30);
+
+/// What was done to stay within bounds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Relief {
+    /// Packets until the next look.
+    pause: u32,
+    /// Connections that had ended and were judged before late packets could come.
+    hurried: u64,
+    /// Attempts that were judged before another connection could belong to them.
+    attempts: u64,
+    /// Long connections whose middle was forgotten.
+    narrowed: u64,
+}
+
+impl Relief {
+    /// Counts something that had ended and is judged now.
+    pub(super) fn hurry_one(&mut self) {
+        self.hurried += 1;
+    }
+
+    /// What it cost, in words; nothing where it cost nothing.
+    pub(super) fn words(&self, bytes: usize) -> Option<String> {
+        let parts: Vec<String> = [
+            (self.hurried, "ended connections were judged before late packets could come"),
+            (self.attempts, "attempts were judged before a retry could come"),
+            (self.narrowed, "long connections lost the middle of their record"),
+        ]
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, what)| format!("{n} {what}"))
+        .collect();
+        (!parts.is_empty()).then(|| {
+            format!(
+                "{}: more was open or had just ended at one time than fits into {} MiB",
+                parts.join(", "),
+                bytes >> 20
+            )
+        })
+    }
+}
+
+impl Examiner {
+    /// Whether more is held than may be.
+    #[inline]
+    pub(super) fn is_full(&mut self) -> bool {
+        let held = self.state.held + self.state.gatherer.weight();
+        if held <= self.options.limits.flow_bytes {
+            return false;
+        }
+        let relief = &mut self.state.relief;
+        relief.pause = relief.pause.saturating_sub(1);
+        relief.pause == 0
+    }
+
+    /// Makes room: first what has ended is judged, then the middle of long connections is forgotten, then the longest silent one goes.
+    pub(super) fn relieve(&mut self, now: Timestamp) {
+        self.state.relief.pause = PACKETS;
+        let bytes = self.options.limits.flow_bytes;
+        let goal = bytes - bytes / 8 * FREE;
+        self.hurry_ended(goal, now);
+        if self.excess(goal) > 0 {
+            let waiting = self.state.gatherer.weight();
+            let attempts = self.state.gatherer.hurry(waiting.saturating_sub(self.excess(goal)));
+            self.state.relief.attempts += attempts.len() as u64;
+            self.judge(attempts);
+        }
+        let mut at = self.state.flows.oldest();
+        while let Some(slot) = at.filter(|_| self.excess(goal) > 0) {
+            at = self.state.flows.newer(slot);
+            self.narrow(slot);
+        }
+        while self.excess(bytes) > 0 {
+            let flows = &self.state.flows;
+            let oldest = flows.oldest().and_then(|slot| Some((slot, flows.get(slot)?.tcp.last().at)));
+            if !self.evict_udp(oldest.map(|(_, silent)| silent)) {
+                let Some((slot, _)) = oldest else { break };
+                self.state.evicted += 1;
+                self.seal(slot);
+            }
+            let attempts = self.state.gatherer.hurry(0);
+            self.judge(attempts);
+        }
+    }
+
+    /// By how many bytes more is held than `goal`.
+    fn excess(&self, goal: usize) -> usize {
+        (self.state.held + self.state.gatherer.weight()).saturating_sub(goal)
+    }
+
+    /// Judges connections that have ended, the longest silent first, and conversations over UDP that fell silent.
+    fn hurry_ended(&mut self, goal: usize, now: Timestamp) {
+        let mut over = self.state.held.saturating_sub(goal / 2);
+        let mut at = self.state.flows.oldest();
+        while let Some(slot) = at.filter(|_| over > 0) {
+            at = self.state.flows.newer(slot);
+            let Some(live) = self.state.flows.get(slot) else { break };
+            if live.tcp.closed.is_some() {
+                over = over.saturating_sub(live.weighed);
+                self.state.relief.hurry_one();
+                self.state.past.pass(&live.key(), live.tcp.last().at);
+                self.seal(slot);
+            }
+        }
+        self.hurry_udp(now.plus(Span(-SILENT.0)), over);
+    }
+
+    fn narrow(&mut self, slot: Slot) {
+        let Some(live) = self.state.flows.get_mut(slot) else { return };
+        if live.narrow(NARROW_LOG, NARROW_MOMENTS) {
+            self.state.relief.narrowed += 1;
+        }
+        let weight = live.weight();
+        self.state.held = (self.state.held + weight).saturating_sub(std::mem::replace(&mut live.weighed, weight));
+    }
+}
