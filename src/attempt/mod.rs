@@ -166,6 +166,8 @@ impl Gatherer {
                 let at = attempt
                     .connections
                     .partition_point(|(other, _)| other.started() <= t.started());
+                // A transcript is large: no room is made for more than there are.
+                attempt.connections.reserve_exact(1);
                 attempt.connections.insert(at, (t, progress));
                 return;
             }

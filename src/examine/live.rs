@@ -214,9 +214,10 @@ impl Examiner {
         self.state.flows.len()
     }
 
-    /// How many connections were judged early, or only counted, because too many were open, as in a flood or a scan.
+    /// How many connections were judged early, or only counted, because too many were open, as in a flood or a scan, or because they took
+    /// too much memory.
     pub fn evicted(&self) -> u64 {
-        self.state.evicted + self.state.unanswered
+        self.state.evicted + self.state.unanswered + self.state.relief.early()
     }
 
     /// The `most` connections with the latest packets, the latest first.

@@ -334,6 +334,19 @@ impl Examiner {
 
     /// Judges attempts to which nothing can be added any more.
     fn judge(&mut self, attempts: Vec<Attempt>) {
+        /// Judged attempts take memory until their rows are made: so many at a time.
+        const TOGETHER: usize = 256;
+        let mut left = attempts.into_iter();
+        loop {
+            let some: Vec<Attempt> = left.by_ref().take(TOGETHER).collect();
+            if some.is_empty() {
+                return;
+            }
+            self.judge_together(some);
+        }
+    }
+
+    fn judge_together(&mut self, attempts: Vec<Attempt>) {
         for attempt in &attempts {
             self.note_names(attempt);
         }

@@ -9,12 +9,29 @@ use crate::flow::Slot;
 const PACKETS: u32 = 2_048;
 /// Of the bytes that are allowed so many stay free after a look, as a share of eight.
 const FREE: usize = 2;
-/// So many packets of a long connection are kept from its start and from its end where memory is short.
-const NARROW_LOG: (usize, usize) = (48, 32);
-/// The same of its moments: the way to the session takes no known client and server as many.
-const NARROW_MOMENTS: (usize, usize) = (192, 16);
+/// What is kept of a connection where memory is short, first and where that is not enough: packets from its start and from its end,
+/// and moments. The way to the session takes no known client and server as many moments.
+const NARROW: [Kept; 2] = [
+    Kept {
+        log: (48, 32),
+        moments: (192, 16),
+    },
+    Kept {
+        log: (24, 16),
+        moments: (128, 8),
+    },
+];
 /// A conversation over UDP that was silent for so long is judged where memory is short.
 const SILENT: Span = Span::secs(30);
+
+/// How much of the start and of the end of a connection is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Kept {
+    /// Packets.
+    pub(super) log: (usize, usize),
+    /// Moments.
+    pub(super) moments: (usize, usize),
+}
 
 /// What was done to stay within bounds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -33,6 +50,11 @@ impl Relief {
     /// Counts something that had ended and is judged now.
     pub(super) fn hurry_one(&mut self) {
         self.hurried += 1;
+    }
+
+    /// How many connections were judged early.
+    pub(super) fn early(&self) -> u64 {
+        self.hurried
     }
 
     /// What it cost, in words; nothing where it cost nothing.
@@ -81,10 +103,12 @@ impl Examiner {
             self.state.relief.attempts += attempts.len() as u64;
             self.judge(attempts);
         }
-        let mut at = self.state.flows.oldest();
-        while let Some(slot) = at.filter(|_| self.excess(goal) > 0) {
-            at = self.state.flows.newer(slot);
-            self.narrow(slot);
+        for kept in NARROW {
+            let mut at = self.state.flows.oldest();
+            while let Some(slot) = at.filter(|_| self.excess(goal) > 0) {
+                at = self.state.flows.newer(slot);
+                self.narrow(slot, kept);
+            }
         }
         while self.excess(bytes) > 0 {
             let flows = &self.state.flows;
@@ -121,9 +145,9 @@ impl Examiner {
         self.hurry_udp(now.plus(Span(-SILENT.0)), over);
     }
 
-    fn narrow(&mut self, slot: Slot) {
+    fn narrow(&mut self, slot: Slot, kept: Kept) {
         let Some(live) = self.state.flows.get_mut(slot) else { return };
-        if live.narrow(NARROW_LOG, NARROW_MOMENTS) {
+        if live.narrow(kept) {
             self.state.relief.narrowed += 1;
         }
         let weight = live.weight();

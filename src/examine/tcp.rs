@@ -7,6 +7,7 @@ use crate::capture::{Frame, Span, Timestamp};
 use crate::examine::Examiner;
 use crate::examine::gateway::{self, Hello, Reason};
 use crate::examine::names::DNS;
+use crate::examine::relief::Kept;
 use crate::flow::key::{TCP, UDP};
 use crate::flow::{Connection, FlowKey, Opening, Seen, Side, Slot, Stranger, Stub};
 use crate::packet::fast::{self, Peek};
@@ -34,6 +35,8 @@ pub(super) struct Live {
     pub(super) in_session: bool,
     /// Its weight as it was counted last.
     pub(super) weighed: usize,
+    /// Whether its middle was forgotten for want of memory.
+    narrowed: bool,
 }
 
 impl Live {
@@ -73,13 +76,14 @@ impl Live {
         size_of::<Live>() - size_of::<Connection>() - size_of::<Recorder>() + self.tcp.weight() + self.recorder.weight()
     }
 
-    /// Forgets the middle of a long connection: `log` packets and `moments` stay at its start and at its end. Tells whether there was
-    /// anything to forget.
-    pub(super) fn narrow(&mut self, log: (usize, usize), moments: (usize, usize)) -> bool {
-        let before = self.weight();
-        self.tcp.log.narrow(log.0, log.1);
-        self.recorder.narrow(moments.0, moments.1);
-        self.weight() < before
+    /// Forgets the middle of a long connection. Tells whether it is the first time that there was anything to forget.
+    pub(super) fn narrow(&mut self, kept: Kept) -> bool {
+        let log = &mut self.tcp.log;
+        let before = log.forgotten() + self.recorder.moments().forgotten();
+        log.narrow(kept.log.0, kept.log.1);
+        self.recorder.narrow(kept.moments.0, kept.moments.1);
+        let after = self.tcp.log.forgotten() + self.recorder.moments().forgotten();
+        after > before && !std::mem::replace(&mut self.narrowed, true)
     }
 
     /// What was seen and heard, as if it ended now.
@@ -94,6 +98,7 @@ impl Live {
             mut recorder,
             in_session: _,
             weighed: _,
+            narrowed: _,
             gateway: _,
             undecided: _,
         } = self;
@@ -438,6 +443,7 @@ impl Examiner {
             tcp: Connection::new(opening, first, &self.options.limits),
             in_session: false,
             weighed: 0,
+            narrowed: false,
             recorder: Recorder::new(&self.options.limits, opening == Opening::MidStream, self.keys.clone()),
         };
         let id = live.id;

@@ -68,7 +68,7 @@ impl Default for Limits {
             out_of_order_segments: 64,
             connections: 8_192,
             half_open: 2_048,
-            flow_bytes: 24 << 20,
+            flow_bytes: 12 << 20,
             attempt_connections: 64,
             strangers: 8_192,
             dismissed: 1 << 20,
