@@ -207,7 +207,7 @@ impl Examiner {
     }
 
     fn clear(&mut self, slot: Slot) {
-        if let Some((key, _)) = self.state.flows.remove(slot) {
+        if let Some((key, _)) = self.let_go(slot) {
             self.state.lobby.dismiss(key.fingerprint());
         }
     }

@@ -115,8 +115,7 @@ impl Examiner {
             let oldest = flows.oldest().and_then(|slot| Some((slot, flows.get(slot)?.tcp.last().at)));
             if !self.evict_udp(oldest.map(|(_, silent)| silent)) {
                 let Some((slot, _)) = oldest else { break };
-                self.state.evicted += 1;
-                self.seal(slot);
+                self.evict(slot);
             }
             let attempts = self.state.gatherer.hurry(0);
             self.judge(attempts);

@@ -425,11 +425,7 @@ impl Examiner {
         if self.state.flows.len() >= self.options.limits.connections
             && let Some(oldest) = self.state.flows.oldest()
         {
-            self.state.evicted += 1;
-            if let (Some(door), Some(live)) = (&mut self.door, self.state.flows.get(oldest)) {
-                door.note_early(live);
-            }
-            self.seal(oldest);
+            self.evict(oldest);
         }
         self.state.next_id += 1;
         let mut live = Live {
@@ -597,8 +593,17 @@ impl Examiner {
         self.state.past.forget(now, AFTERGLOW);
     }
 
+    /// Judges a connection although it goes on, because too many are open or they take too much memory.
+    pub(super) fn evict(&mut self, slot: Slot) {
+        self.state.evicted += 1;
+        if let (Some(door), Some(live)) = (&mut self.door, self.state.flows.get(slot)) {
+            door.note_early(live);
+        }
+        self.seal(slot);
+    }
+
     /// Takes a connection out.
-    fn let_go(&mut self, slot: Slot) -> Option<(FlowKey, Box<Live>)> {
+    pub(super) fn let_go(&mut self, slot: Slot) -> Option<(FlowKey, Box<Live>)> {
         let (key, live) = self.state.flows.remove(slot)?;
         self.state.held = self.state.held.saturating_sub(live.weighed);
         Some((key, live))

@@ -182,10 +182,12 @@ pub(super) fn words(what: &What, side: Side) -> Option<String> {
             Answer::Failure { code } => format!("X.224 negotiation failure: {code}"),
             Answer::Unknown { kind } => format!("X.224 Connection Confirm with an unknown structure 0x{kind:02x}"),
         },
-        What::Preamble(Preamble::Proxy { .. }) => "a PROXY header: a load balancer says for whom it speaks".to_owned(),
-        What::Preamble(Preamble::Preconnection { .. }) => {
-            "a preconnection blob: the client names the virtual machine or session that it wants".to_owned()
-        }
+        What::Preamble(preamble) => match **preamble {
+            Preamble::Proxy { .. } => "a PROXY header: a load balancer says for whom it speaks".to_owned(),
+            Preamble::Preconnection { .. } => {
+                "a preconnection blob: the client names the virtual machine or session that it wants".to_owned()
+            }
+        },
         What::X224Disconnect(reason) => format!("X.224 Disconnect Request, reason {reason}"),
         What::X224Error(cause) => format!("X.224 Error, cause {cause}"),
         What::ClientHello(hello) => match &hello.server_name {

@@ -123,7 +123,7 @@ impl Transcript {
         let mut named = false;
         for moment in self.outer() {
             match &moment.what {
-                What::Preamble(Preamble::Preconnection { .. }) => named = true,
+                What::Preamble(preamble) if matches!(**preamble, Preamble::Preconnection { .. }) => named = true,
                 What::Request(_) | What::Confirm(_) => return false,
                 What::ClientHello(_) => return named,
                 _ => {}
