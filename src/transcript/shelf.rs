@@ -12,8 +12,11 @@ const REMEMBERED: usize = 512;
 const LONGEST: usize = 2 * 1024;
 
 /// Certificates by their bytes.
+type Read = FxHashMap<Box<[u8]>, Arc<Certificate>>;
+
+/// The certificates of one examination.
 #[derive(Clone, Debug, Default)]
-pub struct Shelf(Arc<Mutex<FxHashMap<Box<[u8]>, Arc<Certificate>>>>);
+pub struct Shelf(Arc<Mutex<Read>>);
 
 impl Shelf {
     /// Reads a certificate in DER, or finds it among those that were read; `None` for what is no certificate.
