@@ -305,12 +305,7 @@ impl Examiner {
             let pair = (live.client.ip(), live.server.ip());
             let answered = Side::BOTH.iter().all(|side| live.udp.half[*side].packets > 0);
             let may_idle = || {
-                answered
-                    && quiet < ALONE
-                    && self
-                        .door
-                        .as_ref()
-                        .is_some_and(|door| !gone.get_or_init(|| door.pairs()).contains(&pair))
+                answered && quiet < ALONE && self.door.is_some() && !gone.get_or_init(|| self.state.past.pairs()).contains(&pair)
             };
             if quiet >= OVER || !(sessions.contains(&pair) || may_idle()) {
                 self.seal_udp(slot);
