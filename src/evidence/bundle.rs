@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use jiff::tz::TimeZone;
 
 use crate::capture::{self, CaptureError, FrameNo, OpenOptions, SectionSummary, Source};
+use crate::evidence::hashing::Hashing;
 use crate::evidence::html;
 use crate::evidence::numbers::Numbers;
 use crate::evidence::raw::{self, Copied};
@@ -79,6 +80,9 @@ pub enum Error {
         /// Why.
         error: io::Error,
     },
+    /// The source is not what it was when it was judged.
+    #[error("{}: the file has changed since it was read first", .0.display())]
+    Changed(PathBuf),
     /// The key for the redaction cannot be drawn.
     #[error("the system gives no random numbers")]
     NoRandomness,
@@ -108,7 +112,8 @@ struct Sliced {
     /// The source's hash, where the source is a file.
     hash: Option<String>,
     redactor: Option<(Redactor, Removed)>,
-    verified: Result<(), String>,
+    /// What triage of the slice alone says otherwise.
+    differs: Option<String>,
 }
 
 /// Makes a slice at `goal`.
@@ -224,22 +229,21 @@ fn prepare(
         .get(selection.source as usize)
         .ok_or(Error::NoAttempt(order.attempt))?;
     let options = OpenOptions::default();
+    let path = &about.summary.path;
+    let unreadable = |source| CaptureError::Io {
+        path: path.clone(),
+        source,
+    };
     let mut file;
-    let (hash, source): (_, &mut dyn Source) = match packets {
+    let (reader, source): (_, &mut dyn Source) = match packets {
         Packets::File => {
-            let path = &about.summary.path;
             if path == Path::new("-") {
                 return Err(Error::NotAFile);
             }
-            let hash = match &about.sha256 {
-                Some(hash) => hash.clone(),
-                None => staging::sha256(path).map_err(|source| CaptureError::Io {
-                    path: path.clone(),
-                    source,
-                })?,
-            };
-            file = capture::open(path, options)?;
-            (Some(hash), &mut *file)
+            // Hashed in the same pass.
+            let reader = Hashing::open(path).map_err(unreadable)?;
+            file = capture::open_stream(Box::new(reader.clone()), path, options)?;
+            (Some(reader), &mut *file)
         }
         Packets::Memory(source) => (None, source),
     };
@@ -250,6 +254,13 @@ fn prepare(
         goal,
     )?;
     staging::close(out).map_err(&write)?;
+    let hash = match reader {
+        Some(reader) => Some(reader.finish().map_err(unreadable)?),
+        None => None,
+    };
+    if about.sha256.is_some() && hash.is_some() && about.sha256 != hash {
+        return Err(Error::Changed(path.clone()));
+    }
     let packets = about.summary.packets;
     let lines = [match &hash {
         Some(hash) => format!(
@@ -270,6 +281,7 @@ fn prepare(
         staging::close(out).map_err(&write)
     };
     let numbers = Numbers::new(copied.frames.clone(), !order.redact);
+    let has_secrets = !order.with_secrets && (copied.has_secrets || !order.key_log.is_empty());
     let mut sliced = if order.redact {
         let mut redactor = Redactor::new().ok_or(Error::NoRandomness)?;
         redactor.learn(&mut *open(COPY)?, &mut |_| ())?;
@@ -299,7 +311,7 @@ fn prepare(
             attempt,
             hash,
             redactor: Some((redactor, removed)),
-            verified: same(wanted, found),
+            differs: difference(wanted, found, has_secrets),
         }
     } else {
         let mut report = only(order.report.clone(), order.attempt);
@@ -328,7 +340,7 @@ fn prepare(
         Sliced {
             numbers,
             copied: Copied::default(),
-            verified: same(essence(&report, order.attempt), found),
+            differs: difference(essence(&report, order.attempt), found, has_secrets),
             report,
             attempt: order.attempt,
             hash,
@@ -337,6 +349,8 @@ fn prepare(
     };
     staging.remove(COPY).map_err(&write)?;
     sliced.copied = copied;
+    let told = sliced.differs.iter().map(|how| format!("CAUTION: {how}"));
+    sliced.report.shortfalls.extend(told);
     Ok(sliced)
 }
 
@@ -382,13 +396,18 @@ fn essence(report: &Report, attempt: u32) -> Option<String> {
     ))
 }
 
-fn same(source: Option<String>, slice: Option<String>) -> Result<(), String> {
+fn difference(source: Option<String>, slice: Option<String>, left_out: bool) -> Option<String> {
     if source == slice {
-        return Ok(());
+        return None;
     }
     let word = |word: Option<String>| word.unwrap_or_else(|| "no verdict".to_owned());
-    Err(format!(
-        "triage of the slice alone says {}, that of the source {}",
+    let why = if left_out {
+        "; the source's TLS secrets, which are left out of the slice, tell more"
+    } else {
+        ""
+    };
+    Some(format!(
+        "triage of the slice alone says {}, that of the source {}{why}",
         word(slice),
         word(source)
     ))
@@ -416,7 +435,7 @@ fn only(mut report: Report, attempt: u32) -> Report {
 
 impl Sliced {
     fn made(self) -> Made {
-        let mut warnings: Vec<String> = self.verified.err().into_iter().collect();
+        let mut warnings: Vec<String> = self.differs.into_iter().collect();
         if self.copied.secrets_passed_over > 0 {
             warnings.push(format!(
                 "{} bytes of TLS secrets were too many to be looked at",
@@ -464,7 +483,7 @@ impl Sliced {
             context: order.context,
             with_secrets: order.with_secrets,
             removed: self.redactor.as_ref().map(|(_, removed)| removed),
-            verified: self.verified.as_ref().err().map(String::as_str),
+            differs: self.differs.as_deref(),
         });
         staging.write(README, |out| out.write_all(text.as_bytes()))?;
         let mut manifest = String::new();
@@ -472,6 +491,8 @@ impl Sliced {
             manifest.push_str(&staging::manifest_line(&staging::sha256(&staging.path(name))?, name));
         }
         if let Some(hash) = &self.hash {
+            // A comment to sha256sum, which would fail on a file that is not there.
+            manifest.push_str(readme::SOURCE_MARK);
             manifest.push_str(&staging::manifest_line(hash, &self.source_name()));
         }
         staging.write(MANIFEST, |out| out.write_all(manifest.as_bytes()))

@@ -4,6 +4,7 @@
 //! copy, [`redact`] takes names and addresses out of it, [`html`] draws the report, [`bundle`] puts it all together.
 
 pub mod bundle;
+pub mod hashing;
 pub mod html;
 pub mod numbers;
 pub mod raw;

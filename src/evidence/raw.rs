@@ -34,6 +34,8 @@ pub struct Copied {
     pub frames: Vec<FrameNo>,
     /// Lines of an NSS key log for the sessions whose ClientHello is in the copy.
     pub secrets: Vec<u8>,
+    /// Whether the source holds TLS secrets, of whatever session.
+    pub has_secrets: bool,
     /// Bytes of secrets that were too many to be looked at.
     pub secrets_passed_over: u64,
     /// What the source says of itself.
@@ -82,7 +84,10 @@ fn run<W: Write>(
         let mut unknown = None;
         match source.next()? {
             None => return Ok(()),
-            Some(Event::Secrets(text)) => copier.take_secrets(text),
+            Some(Event::Secrets(text)) => {
+                copier.copied.has_secrets = true;
+                copier.take_secrets(text);
+            }
             Some(Event::Frame(frame)) => {
                 let is_wanted = wanted(&frame);
                 if is_wanted || after > 0 {

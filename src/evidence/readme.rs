@@ -13,6 +13,8 @@ use crate::report::plain::printable;
 
 /// What the source is called where its name would tell too much.
 pub const SOURCE: &str = "source-capture";
+/// What stands before the source's line in the manifest.
+pub const SOURCE_MARK: &str = "# source: ";
 /// How many runs of frame numbers are listed.
 const RUNS: usize = 400;
 
@@ -38,7 +40,7 @@ pub struct Facts<'a> {
     /// What redaction removed, where it was asked for.
     pub removed: Option<&'a Removed>,
     /// In what triage of the slice differs, where it does.
-    pub verified: Option<&'a str>,
+    pub differs: Option<&'a str>,
 }
 
 /// The text.
@@ -76,15 +78,21 @@ pub fn text(facts: &Facts<'_>) -> String {
         let _ = writeln!(text, "{name:<16} {what}");
     }
     text.push('\n');
-    paragraph(
-        &mut text,
-        match facts.hash {
-            Some(_) => {
-                "To check that nothing was changed: sha256sum --ignore-missing -c manifest.sha256. The source capture is not part of the bundle; put it beside these files to check it, too."
-            }
-            None => "To check that nothing was changed: sha256sum -c manifest.sha256.",
-        },
-    );
+    paragraph(&mut text, "To check that nothing was changed: sha256sum -c manifest.sha256.");
+
+    if facts.hash.is_some() {
+        paragraph(
+            &mut text,
+            "The source capture is not part of the bundle; its line in the manifest is a comment. To check it, too, run where it lies, with the path of this folder for BUNDLE:",
+        );
+        text.push_str("sed -n 's/^# source: //p' BUNDLE/manifest.sha256 | sha256sum -c\n\n");
+    }
+    if facts.removed.is_some() && facts.hash.is_some() {
+        paragraph(
+            &mut text,
+            &format!("The source's own name is left out, for it may tell too much; there it is called {SOURCE}."),
+        );
+    }
 
     title(&mut text, "What was done");
     let options = if facts.options.is_empty() {
@@ -112,10 +120,10 @@ pub fn text(facts: &Facts<'_>) -> String {
             "Source: a live capture, of which only these packets were kept. Of long connections the first packets are whole, and the later ones are cut to their headers.",
         ),
     }
-    match facts.verified {
+    match facts.differs {
         None => paragraph(
             &mut text,
-            "Triage of the slice alone gives the same cause as triage of the source.",
+            "Triage of the slice alone gives the same cause, phase and end as triage of the source.",
         ),
         Some(how) => paragraph(
             &mut text,

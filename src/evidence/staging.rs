@@ -1,12 +1,13 @@
 //! Output that is whole or not there: everything is made in a folder beside the goal and renamed at the end.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
+
+use crate::evidence::hashing::Hashing;
 
 /// A file that only a bundle has: a folder with it may be replaced.
 pub const MANIFEST: &str = "manifest.sha256";
@@ -24,12 +25,17 @@ impl Staging {
     /// # Errors
     /// Where it cannot be made.
     pub fn beside(goal: &Path) -> io::Result<Staging> {
-        let folder = with_suffix(goal, "part");
+        let folder = Staging::folder(goal);
         fs::create_dir(&folder)?;
         Ok(Staging {
             goal: goal.to_owned(),
             folder,
         })
+    }
+
+    /// The folder in which this process makes what is to stand at `goal`.
+    pub fn folder(goal: &Path) -> PathBuf {
+        with_suffix(goal, "part")
     }
 
     /// The path of a file in the folder.
@@ -147,18 +153,12 @@ pub fn refuse_existing(goal: &Path, force: bool) -> io::Result<()> {
 /// # Errors
 /// Those of reading.
 pub fn sha256(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut chunk = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(n) => hash.update(&chunk[..n]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Hashing::open(path)?.finish()
+}
+
+/// Bytes in lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One line of a manifest as `sha256sum` writes and reads it.

@@ -1,5 +1,7 @@
 //! Devices that end TLS themselves and sign a certificate of their own in the server's name.
 
+use std::ops::Range;
+
 use crate::protocol::tls::certificate::Certificate;
 
 /// What the issuer of such a device's certificates contains, and whose it is. Compared without regard to case.
@@ -86,6 +88,24 @@ pub enum Mark {
 /// Looks at the issuer of a certificate.
 pub fn mark(certificate: &Certificate) -> Option<Mark> {
     mark_of(&certificate.issuer)
+}
+
+/// Where in a part of an issuer's name stands what [`mark`] looks for: stretches of bytes, rising and apart.
+pub fn phrases(text: &str) -> Vec<Range<usize>> {
+    let plain = text.to_ascii_lowercase();
+    let known = PRODUCTS.iter().map(|(part, _)| part).chain(WORDS);
+    let mut found: Vec<(usize, usize)> = known
+        .flat_map(|phrase| plain.match_indices(phrase).map(|(at, found)| (at, at + found.len())))
+        .collect();
+    found.sort_unstable();
+    let mut phrases: Vec<Range<usize>> = Vec::new();
+    for (from, to) in found {
+        match phrases.last_mut() {
+            Some(last) if last.end >= from => last.end = last.end.max(to),
+            _ => phrases.push(from..to),
+        }
+    }
+    phrases
 }
 
 fn mark_of(issuer: &str) -> Option<Mark> {

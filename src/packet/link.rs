@@ -7,11 +7,11 @@ use super::decode::Walk;
 use super::{Cut, CutReason, Packet, TunnelKind, ip, tunnel, wifi};
 
 /// `LINKTYPE_PPP_HDLC`: PPP in HDLC-like framing, address and control present.
-const PPP_HDLC: LinkType = LinkType(50);
+pub(crate) const PPP_HDLC: LinkType = LinkType(50);
 /// `LINKTYPE_PPP_ETHER`: PPPoE without the Ethernet header.
-const PPP_ETHER: LinkType = LinkType(51);
+pub(crate) const PPP_ETHER: LinkType = LinkType(51);
 /// Raw IP as BSD/OS numbers it.
-const RAW_BSDOS: LinkType = LinkType(14);
+pub(crate) const RAW_BSDOS: LinkType = LinkType(14);
 
 /// Reads the outermost layer.
 pub(super) fn first<'a>(walk: Walk, link: LinkType, b: Bytes<'a>) -> Result<Packet<'a>, Cut> {

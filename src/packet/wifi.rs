@@ -7,11 +7,11 @@ use super::decode::Walk;
 use super::{Cut, CutReason, Packet, link};
 
 /// `LINKTYPE_IEEE802_11`.
-pub(super) const IEEE802_11: LinkType = LinkType(105);
+pub(crate) const IEEE802_11: LinkType = LinkType(105);
 /// `LINKTYPE_IEEE802_11_RADIOTAP`.
-pub(super) const RADIOTAP: LinkType = LinkType(127);
+pub(crate) const RADIOTAP: LinkType = LinkType(127);
 /// `LINKTYPE_PPI`, which names the link type that follows.
-pub(super) const PPI: LinkType = LinkType(192);
+pub(crate) const PPI: LinkType = LinkType(192);
 
 /// The radiotap header: its length stands in the third and fourth byte, little-endian.
 pub(super) fn radiotap<'a>(walk: Walk, b: Bytes<'a>) -> Result<Packet<'a>, Cut> {

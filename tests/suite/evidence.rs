@@ -238,13 +238,21 @@ fn a_bundle_is_whole_and_checks_out() {
     let manifest = std::fs::read_to_string(plain.join("manifest.sha256")).unwrap();
     assert_eq!(manifest.lines().count(), 6);
     for line in manifest.lines() {
-        let (hash, name) = line.split_once("  ").unwrap();
-        let path = if name == "client.pcapng" {
-            capture.clone()
-        } else {
-            plain.join(name)
+        let source = line.strip_prefix("# source: ");
+        let (hash, name) = source.unwrap_or(line).split_once("  ").unwrap();
+        let path = match source {
+            Some(_) => capture.with_file_name(name),
+            None => plain.join(name),
         };
         assert_eq!(rdpwhy::evidence::staging::sha256(&path).unwrap(), hash, "{name}");
+    }
+    let sums = std::process::Command::new("sha256sum")
+        .args(["--strict", "-c", "manifest.sha256"])
+        .current_dir(&plain)
+        .output();
+    match sums {
+        Ok(done) => assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr)),
+        Err(error) => println!("skipped: sha256sum: {error}"),
     }
     run("plain", &[]).0.code(2);
     run("plain", &["--force"]).0.code(1);

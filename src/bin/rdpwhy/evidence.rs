@@ -1,5 +1,6 @@
 //! Slices, redaction and bundles: what the user asks for in, files out.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,7 +14,7 @@ use rdpwhy::report::Report;
 
 use crate::args::{CutArgs, EvidenceArgs, RedactArgs, SliceArgs, TriageArgs};
 use crate::progress::Progress;
-use crate::{complain, output, triage};
+use crate::{complain, interrupt, output, triage};
 
 /// Why the files must not be written, if so; asked before the work.
 ///
@@ -21,19 +22,48 @@ use crate::{complain, output, triage};
 /// In words for the user.
 pub fn check(args: &EvidenceArgs, force: bool, sources: &[PathBuf]) -> anyhow::Result<()> {
     if let Some(goal) = &args.evidence {
-        staging::refuse_existing(goal, force).with_context(|| goal.display().to_string())?;
-        if sources.iter().any(|path| path == Path::new("-")) {
-            bail!("--evidence reads the capture a second time, which standard input cannot; give a file");
-        }
+        refuse(goal, args.cut.map.as_deref(), force, sources)?;
     }
-    check_map(args.cut.map.as_deref(), force)
+    Ok(())
 }
 
-fn check_map(map: Option<&Path>, force: bool) -> anyhow::Result<()> {
-    match map {
-        Some(map) => staging::refuse_existing(map, force).with_context(|| map.display().to_string()),
-        None => Ok(()),
+/// Fails where the goal or the map must not be written, or a source cannot be read a second time.
+fn refuse(goal: &Path, map: Option<&Path>, force: bool, sources: &[PathBuf]) -> anyhow::Result<()> {
+    for source in sources {
+        let is_file = fs::metadata(source).is_ok_and(|about| about.is_file());
+        if source == Path::new("-") || (source.exists() && !is_file) {
+            bail!(
+                "{}: the packets are read a second time, which standard input and pipes cannot give; save them to a file first",
+                source.display()
+            );
+        }
     }
+    for path in [Some(goal), map].into_iter().flatten() {
+        staging::refuse_existing(path, force).with_context(|| path.display().to_string())?;
+        if sources.iter().any(|source| is_same(source, path)) {
+            bail!("{}: is one of the captures to be read", path.display());
+        }
+    }
+    if let Some(map) = map
+        && (is_same(goal, map) || whole(map).starts_with(whole(goal)))
+    {
+        bail!("{}: the way back must not be a part of what is passed on", map.display());
+    }
+    Ok(())
+}
+
+fn is_same(a: &Path, b: &Path) -> bool {
+    whole(a) == whole(b)
+}
+
+/// The path without links and `..`, as far as it exists.
+fn whole(path: &Path) -> PathBuf {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    fs::canonicalize(path).unwrap_or_else(|_| match (parent, path.file_name()) {
+        (Some(parent), Some(name)) => whole(parent).join(name),
+        (None, Some(name)) => std::env::current_dir().unwrap_or_default().join(name),
+        _ => path.to_owned(),
+    })
 }
 
 /// Makes the bundle of `--evidence`.
@@ -42,6 +72,7 @@ fn check_map(map: Option<&Path>, force: bool) -> anyhow::Result<()> {
 /// What could not be read or written.
 pub fn bundle(args: &TriageArgs, report: &Report, zone: &TimeZone) -> anyhow::Result<()> {
     let Some(goal) = &args.evidence.evidence else { return Ok(()) };
+    interrupt::clean_up(goal)?;
     let done = cut(args, &args.evidence.cut, report, zone, |order, triage, tick| {
         bundle::make(order, Packets::File, goal, triage, tick)
     })?;
@@ -57,15 +88,17 @@ pub fn bundle(args: &TriageArgs, report: &Report, zone: &TimeZone) -> anyhow::Re
 /// What could not be read or written.
 pub fn slice(args: &SliceArgs) -> anyhow::Result<ExitCode> {
     let triage_args = args.as_triage();
-    if args.path == Path::new("-") {
-        bail!("a slice takes two passes over the capture, which standard input cannot give; give a file");
-    }
-    staging::refuse_existing(&args.output, args.force).with_context(|| args.output.display().to_string())?;
-    check_map(args.cut.map.as_deref(), args.force)?;
+    refuse(
+        &args.output,
+        args.cut.map.as_deref(),
+        args.force,
+        std::slice::from_ref(&args.path),
+    )?;
     let zone = TimeZone::UTC;
     let Some(report) = triage::examine(&triage_args, std::slice::from_ref(&args.path), &zone)? else {
         return Ok(ExitCode::from(crate::INPUT_ERROR));
     };
+    interrupt::clean_up(&args.output)?;
     let made = cut(&triage_args, &args.cut, &report, &zone, |order, triage, tick| {
         bundle::make_slice(order, Packets::File, &args.output, triage, tick)
     })?;
@@ -81,7 +114,13 @@ pub fn slice(args: &SliceArgs) -> anyhow::Result<ExitCode> {
 /// # Errors
 /// What could not be read or written.
 pub fn redact(args: &RedactArgs) -> anyhow::Result<ExitCode> {
-    check_map(args.map.as_deref(), args.force)?;
+    refuse(
+        &args.output,
+        args.map.as_deref(),
+        args.force,
+        std::slice::from_ref(&args.path),
+    )?;
+    interrupt::clean_up(&args.output)?;
     let total = std::fs::metadata(&args.path).map_or(0, |about| about.len());
     let mut progress = Progress::new(total);
     let made = bundle::redact_file(&args.path, &args.output, args.force, &mut |bytes| progress.at(bytes));
@@ -122,8 +161,9 @@ fn cut(
         zone,
         force: args.force,
     };
-    let total = report.sources.iter().map(|source| source.summary.bytes).sum();
-    let mut progress = Progress::new(total);
+    let read = report.connection(report.attempt(attempt).map_or(0, |attempt| attempt.decisive));
+    let source = read.and_then(|connection| report.sources.get(connection.source as usize));
+    let mut progress = Progress::new(source.map_or(0, |source| source.summary.bytes));
     let examined = Options {
         ports: args.port.clone(),
         hosts: args.host.clone(),

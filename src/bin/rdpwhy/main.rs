@@ -17,6 +17,7 @@ mod evidence;
 mod explain;
 #[cfg(feature = "live")]
 mod interfaces;
+mod interrupt;
 mod man;
 mod output;
 mod progress;

@@ -9,10 +9,10 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
 use rdpwhy::capture::{self, Event, Events, FrameNo, OpenOptions, Shortfall, Source, SourceSummary, Timestamp};
+use rdpwhy::evidence::staging;
 use rdpwhy::examine::{Examiner, Options};
 use rdpwhy::report::model::Outcome;
 use rdpwhy::report::{Detail, Report, View};
-use sha2::{Digest, Sha256};
 
 use crate::args::TriageArgs;
 use crate::progress::Progress;
@@ -183,7 +183,7 @@ impl Feed<'_> {
             });
         }
         let sha256 = match self.args.hash && path != Path::new("-") {
-            true => Some(hash(path).with_context(|| path.display().to_string())?),
+            true => Some(staging::sha256(path).with_context(|| path.display().to_string())?),
             false => None,
         };
         match &mut self.examiner {
@@ -278,20 +278,4 @@ pub fn keylog(args: &TriageArgs) -> anyhow::Result<Option<Vec<u8>>> {
     };
     // Set for browsers on many machines; that it cannot be read is no error of this run.
     Ok(text(Path::new(&path)).ok())
-}
-
-/// The SHA-256 of a file in lower-case hex.
-fn hash(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut sha256 = Sha256::new();
-    let mut chunk = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut chunk) {
-            Ok(0) => break,
-            Ok(n) => sha256.update(&chunk[..n]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(sha256.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

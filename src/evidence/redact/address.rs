@@ -87,6 +87,8 @@ impl Addresses {
             }
             // Solicited-node multicast holds the end of an address.
             [0xff02, 0, 0, 0, 0, 1, high, _] if high >> 8 == 0xff => 104,
+            // A prefix of a network is a part of the address (RFC 3306).
+            [0xff30..=0xff3f, ..] => 32,
             [0xff00..=0xffff, ..] => 128,
             [0xfe80..=0xfebf, ..] => 64,
             [0xfc00..=0xfdff, ..] => 8,
@@ -107,14 +109,30 @@ impl Addresses {
         bits ^ flips
     }
 
-    /// The pseudonym of a hardware address: its vendor is kept; group addresses are no names.
+    /// The pseudonym of a hardware address: its vendor is kept where it has one; group addresses are no names, but for those that
+    /// hold a part of a host's address.
     pub(super) fn hardware(&self, address: [u8; 6]) -> [u8; 6] {
+        const LOCAL: u8 = 2;
         let [a, b, c, d, e, f] = address;
-        if a & 1 == 1 || address == [0; 6] {
-            return address;
+        match address {
+            [0x33, 0x33, 0xff, ..] => {
+                // Of solicited-node multicast (RFC 2464 section 7).
+                let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(d), u16::from(e) << 8 | u16::from(f));
+                let [.., d, e, f] = self.v6(group).octets();
+                return [a, b, c, d, e, f];
+            }
+            [0 | 0xff, b, c, ..] if [b, c, d, e, f].iter().all(|byte| *byte == a) => return address,
+            // Groups that are not of a cluster (03-bf and the cluster's IPv4 address; 01-00-5e-7f and the end of it).
+            [0x01, 0, 0x5e, 0x7f, ..] => {}
+            [0x33, 0x33, ..] => return address,
+            [a, ..] if a & 1 == 1 && a & LOCAL == 0 => return address,
+            _ => {}
         }
         if let Some(known) = self.hardware.borrow().get(&address) {
             return *known;
+        }
+        if a & LOCAL != 0 {
+            return self.local(address);
         }
         // Four rounds of a Feistel network over the last 24 bits: no two become one.
         let (mut left, mut right) = (
@@ -130,7 +148,31 @@ impl Addresses {
         }
         let bits = u32::from(left) << 12 | u32::from(right);
         let [_, d, e, f] = bits.to_be_bytes();
-        let pseudonym = [a, b, c, d, e, f];
+        self.remember([a, b, c, d, e, f], address)
+    }
+
+    /// A pseudonym of an address without a vendor: random ones of clients, those of containers and clusters, which hold IPv4 addresses.
+    /// The first byte stays, for it tells the kind.
+    fn local(&self, address: [u8; 6]) -> [u8; 6] {
+        let [a, b, c, d, e, f] = address;
+        let (mut left, mut right) = (
+            u32::from(b) << 12 | u32::from(c) << 4 | u32::from(d >> 4),
+            u32::from(d & 15) << 16 | u32::from(e) << 8 | u32::from(f),
+        );
+        for round in 0..4u8 {
+            let [_, high, middle, low] = right.to_be_bytes();
+            let mut block = [0; 16];
+            block[..5].copy_from_slice(&[a, round, high, middle, low]);
+            block[15] = 0x6c;
+            let out = encrypt(&self.cipher, block);
+            (left, right) = (right, left ^ (u32::from_be_bytes([0, out[0], out[1], out[2]]) & 0xf_ffff));
+        }
+        let bits = u64::from(left) << 20 | u64::from(right);
+        let [_, _, _, b, c, d, e, f] = bits.to_be_bytes();
+        self.remember([a, b, c, d, e, f], address)
+    }
+
+    fn remember(&self, pseudonym: [u8; 6], address: [u8; 6]) -> [u8; 6] {
         let mut known = self.hardware.borrow_mut();
         if known.len() < REMEMBERED {
             known.insert(address, pseudonym);
@@ -225,6 +267,19 @@ mod tests {
         assert_eq!(hardware.len(), 2_000);
         assert!(hardware.iter().all(|address| address.starts_with(&[0, 0x50, 0x56])));
         assert_eq!(addresses.hardware([0xff; 6]), [0xff; 6]);
+        let local: std::collections::BTreeSet<_> = (0..2_000u32)
+            .map(|n| {
+                let [_, d, e, f] = n.to_be_bytes();
+                addresses.hardware([2, 0xbf, 10, d, e, f])
+            })
+            .collect();
+        assert_eq!(local.len(), 2_000);
+        let cluster = addresses.hardware([3, 0xbf, 10, 1, 2, 3]);
+        assert!(cluster[0] == 3 && cluster[2..] != [10, 1, 2, 3]);
+        let node = addresses.hardware([0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
+        let group = addresses.v6("ff02::1:ff12:3456".parse().unwrap()).octets();
+        assert!(node[3..] == group[13..] && node[3..] != [0x12, 0x34, 0x56]);
+        assert_eq!(addresses.hardware([0x01, 0, 0x5e, 0, 0, 0xfb]), [0x01, 0, 0x5e, 0, 0, 0xfb]);
     }
 
     #[test]

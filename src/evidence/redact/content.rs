@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::Pseudonyms;
 use super::der::{self, Kind};
+use super::names::Of;
 use super::streams::Tape;
 use super::text::{Plan, be16, be24, is_printable};
 use super::{rdp, tls};
@@ -12,6 +13,8 @@ use crate::protocol::preamble::{self, Preamble};
 
 const DNS: u16 = 53;
 const KERBEROS: u16 = 88;
+/// The kind of a record that carries bytes to be sent back (RFC 6520).
+const HEARTBEAT: u8 = 24;
 /// Multicast DNS and link-local name resolution, which speak DNS.
 const DNS_LIKE: [u16; 3] = [DNS, 5353, 5355];
 /// RDP over UDP, to the host and to a gateway.
@@ -61,15 +64,28 @@ fn framed(tape: &Tape, plan: &mut Plan, size: usize, mut message: impl FnMut(&[u
 
 /// RDP, TLS, HTTP, or the first line of something else. Says how far it is understood.
 fn conversation(tape: &Tape, plan: &mut Plan, by: &mut Pseudonyms) -> usize {
-    let mut at = preamble(tape, plan, by);
     let mut handshake = Handshake::default();
+    let end = walk(tape, plan, &mut handshake, by);
+    // A message of which the end is missing.
+    handshake.redact(true, plan, by);
+    end
+}
+
+fn walk(tape: &Tape, plan: &mut Plan, handshake: &mut Handshake, by: &mut Pseudonyms) -> usize {
+    let mut at = preamble(tape, plan, by);
+    // Whose stream it is, told by the first packet: a Connection Request or its Confirm.
+    let from_client = match tape.get(at, 6) {
+        Some([3, 0, .., 0xe0]) => Some(true),
+        Some([3, 0, .., 0xd0]) => Some(false),
+        _ => None,
+    };
     loop {
         let Some(first) = tape.get(at, 1).and_then(|bytes| bytes.first().copied()) else {
             return at;
         };
         let next = match first {
             3 if tape.get(at, 2).is_some_and(|bytes| bytes[1] == 0) => tpkt(tape, at, plan, by),
-            20..=24 if tape.get(at, 2).is_some_and(|bytes| bytes[1] == 3) => match record(tape, at, plan, &mut handshake, by) {
+            20..=24 if tape.get(at, 2).is_some_and(|bytes| bytes[1] == 3) => match record(tape, at, plan, handshake, by) {
                 Record::Next(next) => Some(next),
                 Record::Sealed => {
                     plan.keep(at..usize::MAX);
@@ -77,7 +93,7 @@ fn conversation(tape: &Tape, plan: &mut Plan, by: &mut Pseudonyms) -> usize {
                 }
                 Record::Cut => None,
             },
-            _ if at > 0 && first & 3 == 0 => fast_path(tape, at, plan),
+            _ if at > 0 && first & 3 == 0 => fast_path(tape, at, from_client, plan),
             _ => http(tape, at, plan, by).or_else(|| line(tape, at, plan, by).map(|_| usize::MAX)),
         };
         match next {
@@ -97,34 +113,33 @@ fn preamble(tape: &Tape, plan: &mut Plan, by: &mut Pseudonyms) -> usize {
     match found {
         Preamble::Proxy { version: 1, .. } => {
             // Digits for digits would make numbers that no address has.
-            let digits = bytes.iter().map(|byte| if byte.is_ascii_digit() { b'1' } else { *byte });
             let lead = b"PROXY TCP4 ".len();
+            let digits = bytes.iter().map(|byte| if byte.is_ascii_hexdigit() { b'1' } else { *byte });
             plan.put(lead, digits.skip(lead).collect());
         }
         Preamble::Proxy { .. } => {
-            let mut at = 16;
-            for _ in 0..2 {
-                match bytes.get(13) {
-                    Some(0x11) => {
-                        if let Some([a, b, c, d]) = bytes.get(at..).and_then(|rest| rest.first_chunk().copied()) {
-                            plan.put(at, by.addresses.v4(Ipv4Addr::new(a, b, c, d)).octets().to_vec());
-                        }
-                        at += 4;
-                    }
-                    Some(0x21) => {
-                        if let Some(v6) = bytes.get(at..).and_then(|rest| rest.first_chunk::<16>().copied()) {
-                            plan.put(at, by.addresses.v6(Ipv6Addr::from(v6)).octets().to_vec());
-                        }
-                        at += 16;
-                    }
-                    _ => {}
+            const HEADER: usize = 16;
+            let addresses = match bytes.get(13) {
+                Some(0x11 | 0x12) => 4,
+                Some(0x21 | 0x22) => 16,
+                _ => 0,
+            };
+            // Behind addresses and ports: the name that was asked for, names of certificates and networks, a checksum.
+            let known = if addresses == 0 { HEADER } else { HEADER + 2 * addresses + 4 };
+            plan.give_up(known, bytes.len());
+            for at in [HEADER, HEADER + addresses] {
+                let rest = bytes.get(at..).unwrap_or_default();
+                if let (4, Some([a, b, c, d])) = (addresses, rest.first_chunk()) {
+                    plan.put(at, by.addresses.v4(Ipv4Addr::new(*a, *b, *c, *d)).octets().to_vec());
+                } else if let (16, Some(v6)) = (addresses, rest.first_chunk::<16>()) {
+                    plan.put(at, by.addresses.v6(Ipv6Addr::from(*v6)).octets().to_vec());
                 }
             }
         }
         // A virtual machine's name or identifier, in UTF-16 behind numbers.
         _ => {
             if let Some(text) = bytes.get(18..) {
-                plan.wide(18, text, false, by);
+                plan.wide(18, text, false, Of::User, by);
             }
         }
     }
@@ -141,9 +156,12 @@ fn tpkt(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<
     (there == len).then_some(at + len)
 }
 
-fn fast_path(tape: &Tape, at: usize, plan: &mut Plan) -> Option<usize> {
+fn fast_path(tape: &Tape, at: usize, from_client: Option<bool>, plan: &mut Plan) -> Option<usize> {
     let (len, header) = rdp::fast_path(tape.get(at, 3)?)?;
-    plan.fill(at + header, len - header, 0);
+    match tape.get(at, len).and_then(|pdu| rdp::emptied(pdu, header, from_client?)) {
+        Some(emptied) => plan.put(at, emptied),
+        None => plan.fill(at + header, len - header, 0),
+    }
     plan.keep(at..at + len);
     Some(at + len)
 }
@@ -154,6 +172,24 @@ struct Handshake {
     bytes: Vec<u8>,
     places: Vec<usize>,
     changed: bool,
+}
+
+impl Handshake {
+    /// Redacts the messages that are whole, and where nothing more comes also the one that is not.
+    fn redact(&mut self, cut: bool, plan: &mut Plan, by: &mut Pseudonyms) {
+        while let Some(total) = be24(&self.bytes, 1) {
+            let whole = self.bytes.len() >= 4 + total;
+            if !whole && !cut {
+                break;
+            }
+            let end = (4 + total).min(self.bytes.len());
+            let body = self.bytes.get(4..end).unwrap_or_default();
+            let part = tls::message(self.bytes[0], body, whole, false, by);
+            plan.take_scattered(part, self.places.get(4..).unwrap_or_default());
+            self.bytes.drain(..end);
+            self.places.drain(..end);
+        }
+    }
 }
 
 enum Record {
@@ -173,6 +209,9 @@ fn record(tape: &Tape, at: usize, plan: &mut Plan, handshake: &mut Handshake, by
         22 => {}
         _ => {
             handshake.changed |= kind == 20;
+            if kind == HEARTBEAT {
+                plan.fill(at + 5, len, 0);
+            }
             plan.keep(at..at + 5 + len);
             return Record::Next(at + 5 + len);
         }
@@ -188,17 +227,7 @@ fn record(tape: &Tape, at: usize, plan: &mut Plan, handshake: &mut Handshake, by
     handshake.bytes.extend_from_slice(body);
     handshake.places.extend(at + 5..at + 5 + there);
     let cut = there < len;
-    while let Some(total) = be24(&handshake.bytes, 1) {
-        let whole = handshake.bytes.len() >= 4 + total;
-        if !whole && !cut {
-            break;
-        }
-        let end = (4 + total).min(handshake.bytes.len());
-        let part = tls::message(handshake.bytes[0], &handshake.bytes[4..end], whole, false, by);
-        plan.take_scattered(part, handshake.places.get(4..).unwrap_or_default());
-        handshake.bytes.drain(..end);
-        handshake.places.drain(..end);
-    }
+    handshake.redact(cut, plan, by);
     plan.keep(at..at + 5 + there);
     if cut { Record::Cut } else { Record::Next(at + 5 + len) }
 }
@@ -222,6 +251,19 @@ const PLAIN_HEADERS: [&str; 15] = [
     "keep-alive",
 ];
 
+/// Ways to log on, as HTTP and the gateway's own header name them.
+const SCHEMES: [&str; 9] = [
+    "basic",
+    "bearer",
+    "digest",
+    "kerberos",
+    "negotiate",
+    "ntlm",
+    "paa",
+    "smartcard",
+    "sspi_ntlm",
+];
+
 /// The head of one HTTP message; its body is not understood.
 fn http(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<usize> {
     const HEAD: usize = 16 << 10;
@@ -236,7 +278,7 @@ fn http(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<
     if is_request {
         let path = first.iter().position(|byte| *byte == b' ')? + 1;
         let last = first.windows(6).rposition(|part| part == b" HTTP/")?;
-        plan.text(at + path, first.get(path..last)?, by);
+        plan.text(at + path, first.get(path..last)?, Of::Host, by);
     }
     let mut from = first.len() + 2;
     let mut body = false;
@@ -254,15 +296,17 @@ fn http(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<
             let place = at + from + colon + 1 + lead;
             body |= (name == "content-length" && value != b"0") || name == "transfer-encoding";
             if name.contains("auth") || name == "rdg-user-id" || name.contains("cookie") || name.contains("token") {
-                // The scheme stays, what follows holds names and secrets in base64.
-                let scheme = value
-                    .iter()
-                    .position(|byte| *byte == b' ')
-                    .map_or(value.len(), |blank| blank + 1);
-                let scheme = if name == "rdg-user-id" { 0 } else { scheme };
-                plan.fill(place + scheme, value.len() - scheme, b'A');
+                // The scheme stays, what follows holds names and secrets, in base64 mostly.
+                let word = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
+                let scheme = str::from_utf8(value.get(..word).unwrap_or_default()).unwrap_or_default();
+                let known = SCHEMES.iter().any(|one| scheme.eq_ignore_ascii_case(one));
+                let stays = if known { word } else { 0 };
+                plan.fill(place + stays, value.len() - stays, b'A');
+                if known && stays < value.len() {
+                    plan.fill(place + stays, 1, b' ');
+                }
             } else if !PLAIN_HEADERS.contains(&name.as_str()) {
-                plan.text(place, value, by);
+                plan.text(place, value, Of::Host, by);
             }
         }
         from += line.len();
@@ -286,7 +330,7 @@ fn line(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<
     }
     if is_printable(text) {
         let word = text.iter().position(|byte| *byte == b' ').unwrap_or(text.len().min(MAGIC));
-        plan.text(at + word, text.get(word..)?, by);
+        plan.text(at + word, text.get(word..)?, Of::User, by);
         let ends = bytes
             .get(end..)
             .unwrap_or_default()
@@ -310,19 +354,37 @@ pub(super) fn datagram(bytes: &[u8], ports: [u16; 2], rdp: bool, by: &mut Pseudo
     } else if on(&[KERBEROS]) {
         der::redact(bytes, 0, Kind::Kerberos, by, &mut plan);
         plan.keep(0..bytes.len());
+    } else if let Some(sealed) = tls::dtls(bytes, by) {
+        return sealed;
     } else if on(&RDP_UDP) || rdp {
-        match tls::dtls(bytes, by) {
-            Some(sealed) => return sealed,
-            None => side_channel(bytes, by, &mut plan),
-        }
+        side_channel(bytes, by, &mut plan);
         plan.keep(0..bytes.len());
     }
     plan
 }
 
+/// Whether a datagram asks for RDP over UDP: nothing was received yet, and the flag of a SYN is set (MS-RDPEUDP section 2.2.2.1).
+pub(super) fn opens_side_channel(bytes: &[u8]) -> bool {
+    bytes.len() > SYN_IDS && bytes.starts_with(&[0xff; 4]) && be16(bytes, 6).is_some_and(|flags| flags & SYN != 0)
+}
+
+const SYN: usize = 1;
+/// The flag that says that the correlation identifier is there.
+const SYN_HAS_ID: usize = 0x0800;
+/// Where that stands in a SYN.
+const SYN_IDS: usize = 16;
+
 /// RDP-UDP with whatever it carries: a ClientHello of TLS or DTLS is read, other text is emptied. Emptying a stretch of a sealed
 /// record that looks like text by chance takes nothing away.
 fn side_channel(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
+    if opens_side_channel(bytes) {
+        if be16(bytes, 6).is_some_and(|flags| flags & SYN_HAS_ID != 0)
+            && let Some(id) = bytes.get(SYN_IDS..SYN_IDS + 16)
+        {
+            plan.put(SYN_IDS, rdp::correlation(id, by));
+        }
+        return;
+    }
     let hello = |at: usize| {
         let rest = bytes.get(at..)?;
         match rest {
@@ -339,17 +401,33 @@ fn side_channel(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
         plan.take(tls::message(1, content, true, dtls, by), body);
         from = body + content.len();
     }
-    let mut run = 0;
-    for (at, byte) in bytes.iter().chain(&[0]).enumerate().skip(from) {
-        if (0x20..0x7f).contains(byte) && at < bytes.len() {
-            run += 1;
-        } else {
-            if run >= TEXT {
-                plan.fill(at - run, run, b'x');
-            }
-            run = 0;
+    for step in [1, 2] {
+        // Step 2 finds text in UTF-16 in either byte order.
+        for phase in 0..step {
+            empty_texts(bytes, from + phase, step, plan);
         }
     }
+}
+
+/// Empties runs of printable characters that stand `step` bytes from each other with nothing between them, from `from` on.
+fn empty_texts(bytes: &[u8], from: usize, step: usize, plan: &mut Plan) {
+    let mut run: Vec<usize> = Vec::new();
+    for at in (from..bytes.len()).step_by(step) {
+        let letter = bytes.get(at).is_some_and(|byte| (0x20..0x7f).contains(byte));
+        if letter && (step == 1 || bytes.get(at + 1) == Some(&0)) {
+            run.push(at);
+            continue;
+        }
+        empty_text(&mut run, plan);
+    }
+    empty_text(&mut run, plan);
+}
+
+fn empty_text(run: &mut Vec<usize>, plan: &mut Plan) {
+    if run.len() >= TEXT {
+        run.iter().for_each(|at| plan.fill(*at, 1, b'x'));
+    }
+    run.clear();
 }
 
 /// A DNS message (RFC 1035 section 4): labels in place, addresses in answers, texts.
@@ -430,7 +508,7 @@ fn name(bytes: &[u8], mut at: usize, by: &mut Pseudonyms, plan: &mut Plan) -> Op
         // More labels follow elsewhere.
         text.push_str(".-.x");
     }
-    let replaced = by.names.text(&text);
+    let replaced = by.names.text(&text, Of::Host);
     for ((place, label), new) in labels.iter().zip(replaced.split('.')) {
         if new.len() == label.len() && !label.contains(&b'.') {
             plan.put(*place, new.as_bytes().to_vec());

@@ -6,9 +6,9 @@ use std::ops::Range;
 use super::Pseudonyms;
 use super::content;
 use super::streams::Streams;
-use super::text::be16;
+use super::text::{be16, le16};
 use crate::capture::{Frame, LinkType};
-use crate::packet::{Segment, TcpFlags, TcpOptions};
+use crate::packet::{IEEE802_11, PPI, PPP_ETHER, PPP_HDLC, RADIOTAP, RAW_BSDOS, Segment, TcpFlags, TcpOptions};
 
 /// How deep tunnels may stand in one another.
 const DEPTH: u8 = 8;
@@ -70,22 +70,91 @@ impl Walk<'_> {
     fn link(&mut self, link: LinkType) {
         match link {
             LinkType::ETHERNET => self.ethernet(0, 0),
-            LinkType::RAW | LinkType::RAW_BSD | LinkType::IPV4 | LinkType::IPV6 => self.ip(0, self.bytes.len(), 0),
+            LinkType::RAW | LinkType::RAW_BSD | RAW_BSDOS | LinkType::IPV4 | LinkType::IPV6 => self.ip(0, self.bytes.len(), 0),
             LinkType::LINUX_SLL => {
-                if be16(&self.bytes, 4) == Some(6) {
-                    self.hardware(6);
-                }
+                self.cooked_address(be16(&self.bytes, 4).unwrap_or(0), 6);
                 self.ether_type(14, 16, 0);
             }
             LinkType::LINUX_SLL2 => {
-                if self.bytes.get(11) == Some(&6) {
-                    self.hardware(12);
-                }
+                self.cooked_address(self.bytes.get(11).copied().unwrap_or(0).into(), 12);
                 self.ether_type(0, 20, 0);
             }
             LinkType::NULL | LinkType::LOOP => self.ip(4, self.bytes.len(), 0),
-            LinkType::PPP => self.ppp(if self.bytes.starts_with(&[0xff, 3]) { 2 } else { 0 }, 0),
+            LinkType::PPP | PPP_HDLC => self.ppp(0, 0),
+            PPP_ETHER => self.ppp(6, 0),
+            IEEE802_11 => self.wifi(0),
+            RADIOTAP => self.wifi(self.le16(2).max(4)),
+            PPI => {
+                let (next, link) = (self.le16(2).max(8), self.le16(4));
+                match u16::try_from(link).map(LinkType) {
+                    Ok(IEEE802_11) => self.wifi(next),
+                    Ok(LinkType::ETHERNET) => self.ethernet(next, 0),
+                    _ => self.stop(next),
+                }
+            }
             _ => self.stop(0),
+        }
+    }
+
+    fn le16(&self, at: usize) -> usize {
+        le16(&self.bytes, at).unwrap_or(0)
+    }
+
+    /// The link address in a Linux cooked header: eight bytes of which `len` are used.
+    fn cooked_address(&mut self, len: usize, at: usize) {
+        match len {
+            6 => self.hardware(at),
+            // The far end of a tunnel.
+            4 => {
+                self.v4(at);
+            }
+            _ => self.empty(at..at + len.min(8)),
+        }
+        self.empty(at + len.min(8)..at + 8);
+    }
+
+    /// IEEE 802.11: three addresses or four, of stations and of the access point. Of what is no data in clear only the header is left.
+    fn wifi(&mut self, at: usize) {
+        const BOTH: u8 = 3;
+        let Some([kind, flags, ..]) = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<24>()).copied() else {
+            return self.stop(at);
+        };
+        if kind & 0x0c == 0x04 {
+            // Control frames have one address or two, and nothing else that is of use.
+            return self.stop(at + 4);
+        }
+        let is_data = kind & 0x0c == 0x08;
+        let mut header = 24;
+        for place in [4, 10, 16] {
+            self.hardware(at + place);
+        }
+        if is_data && flags & BOTH == BOTH {
+            self.hardware(at + 24);
+            header = 30;
+        }
+        let quality = is_data && kind & 0x80 != 0;
+        let aggregated = quality && self.bytes.get(at + header).is_some_and(|byte| byte & 0x80 != 0);
+        header += match (quality, flags & 0x80 != 0) {
+            (true, true) => 6,
+            (true, false) => 2,
+            (false, _) => 0,
+        };
+        if is_data && kind & 0x40 == 0 && flags & 0x40 == 0 && !aggregated {
+            self.llc(at + header, self.bytes.len(), 0);
+        } else {
+            self.stop(at + header);
+        }
+    }
+
+    /// IEEE 802.2 with SNAP (RFC 1042).
+    fn llc(&mut self, at: usize, end: usize, depth: u8) {
+        let kind = match self.bytes.get(at..end.min(at + 8)) {
+            Some([0xaa, 0xaa, 3, 0, 0, 0, high, low]) => u16::from_be_bytes([*high, *low]),
+            _ => 0,
+        };
+        match kind {
+            0x0800 | 0x86dd => self.ip(at + 8, end, depth),
+            _ => self.stop(at),
         }
     }
 
@@ -135,18 +204,27 @@ impl Walk<'_> {
                 Some(0x0806) => return self.arp(next),
                 Some(0x8847 | 0x8848) => return self.mpls(next, depth),
                 Some(0x8864) => return self.ppp(next + 6, depth),
+                // A length and not a type.
+                Some(len @ 8..=1500) => {
+                    let end = (next + len).min(self.bytes.len());
+                    self.empty(end..self.bytes.len());
+                    return self.llc(next, end, depth);
+                }
                 _ => return self.stop(next),
             }
         }
     }
 
     fn ppp(&mut self, at: usize, depth: u8) {
+        let framed = self.bytes.get(at..).is_some_and(|rest| rest.starts_with(&[0xff, 3]));
+        let at = if framed { at + 2 } else { at };
         let (kind, next) = match self.bytes.get(at) {
             Some(first) if first & 1 == 1 => (usize::from(*first), at + 1),
             _ => (be16(&self.bytes, at).unwrap_or(0), at + 2),
         };
         match kind {
             0x21 | 0x57 => self.ip(next, self.bytes.len(), depth),
+            0x0281 | 0x0283 => self.mpls(next, depth),
             _ => self.stop(at),
         }
     }
@@ -180,7 +258,8 @@ impl Walk<'_> {
     }
 
     fn empty(&mut self, range: Range<usize>) {
-        if let Some(bytes) = self.bytes.get_mut(range) {
+        let end = range.end.min(self.bytes.len());
+        if let Some(bytes) = self.bytes.get_mut(range.start..end) {
             bytes.fill(0);
         }
     }
@@ -277,8 +356,11 @@ impl Walk<'_> {
             match next {
                 0 | 60 => {
                     let [after, len] = *self.bytes.get(place..packet_end)?.first_chunk()?;
+                    let len = 8 + usize::from(len) * 8;
+                    // A mobile host's home address may be among the options. Zeros are padding.
+                    self.empty(place + 2..(place + len).min(packet_end));
                     next = after;
-                    place += 8 + usize::from(len) * 8;
+                    place += len;
                 }
                 44 => {
                     let first: [u8; 8] = *self.bytes.get(place..packet_end)?.first_chunk()?;
@@ -402,12 +484,18 @@ impl Walk<'_> {
             6081 if depth < DEPTH => {
                 let options = usize::from(self.bytes.get(payload)? & 0x3f) * 4;
                 self.empty(payload + 8..payload + 8 + options);
-                self.ethernet(payload + 8 + options, depth + 1);
+                match be16(&self.bytes, payload + 2) {
+                    Some(0x6558) => self.ethernet(payload + 8 + options, depth + 1),
+                    _ => self.ether_type(payload + 2, payload + 8 + options, depth + 1),
+                }
             }
             _ => {
                 let mut said = self.bytes.get(payload..body.end)?.to_vec();
-                let plan = content::datagram(&said, [src, dst], false, self.by);
-                plan.apply(0, &mut said);
+                let side = self
+                    .streams
+                    .is_side_channel(SocketAddr::new(ends.src, src), SocketAddr::new(ends.dst, dst));
+                let plan = content::datagram(&said, [src, dst], side, self.by);
+                plan.apply(&mut said);
                 let understood = plan.kept_from(0).min(said.len());
                 self.bytes.get_mut(payload..body.end)?.copy_from_slice(&said);
                 self.cut_payload(payload + understood, body.end);
@@ -441,13 +529,19 @@ impl Walk<'_> {
         match kind {
             0x88be if flags & 0x1000 == 0 => self.ethernet(next, depth + 1),
             0x88be | 0x22eb => {
-                let header = match self.bytes.get(next)? >> 4 {
-                    1 => 8,
-                    2 if self.bytes.get(next + 11)? & 1 == 1 => 20,
-                    2 => 12,
+                let (header, is_ip) = match self.bytes.get(next)? >> 4 {
+                    1 => (8, false),
+                    2 => {
+                        let last = be16(&self.bytes, next + 10)?;
+                        (if last & 1 == 1 { 20 } else { 12 }, last >> 10 & 0x1f == 2)
+                    }
                     _ => return None,
                 };
-                self.ethernet(next + header, depth + 1);
+                if is_ip {
+                    self.ip(next + header, self.bytes.len(), depth + 1);
+                } else {
+                    self.ethernet(next + header, depth + 1);
+                }
             }
             0x6558 => self.ethernet(next, depth + 1),
             _ => self.ether_type(at + 2, next, depth + 1),
@@ -469,15 +563,82 @@ impl Walk<'_> {
                 self.v4(body.start + 4);
             }
             self.quoted(body.start + 8, body.end);
-        } else if v6 && matches!(kind, 135 | 136) {
+        } else if v6 && matches!(kind, 133..=137) {
+            // Of neighbour discovery (RFC 4861): what it is about, then options.
+            let targets: &[usize] = match kind {
+                135 | 136 => &[8],
+                137 => &[8, 24],
+                _ => &[],
+            };
+            targets.iter().for_each(|at| {
+                self.v6(body.start + at);
+            });
+            let fixed = if kind == 134 { 16 } else { 8 };
+            self.neighbour_options(body.start + fixed + targets.len() * 16..body.end);
+        } else if v6 && kind == 143 {
+            self.groups(body.start + 6, body.end);
+        } else if v6 && matches!(kind, 130..=132) {
             self.v6(body.start + 8);
-            self.empty(body.start + 24..body.end);
+            self.empty(body.start + 28..body.end);
         } else {
             self.empty(body.start + 8..body.end);
         }
         let after = sum(self.bytes.get(body.clone())?);
         let sums = if v6 { ends.sums } else { (0, 0) };
         self.adjust(body.start + 2, add(before, sums.0), add(after, sums.1));
+        Some(())
+    }
+
+    /// Options of neighbour discovery: hardware addresses and prefixes are replaced, others emptied.
+    fn neighbour_options(&mut self, range: Range<usize>) {
+        let mut at = range.start;
+        while let Some([kind, len]) = self
+            .bytes
+            .get(at..range.end)
+            .and_then(|rest| rest.first_chunk::<2>())
+            .copied()
+        {
+            let end = (at + usize::from(len) * 8).min(range.end);
+            if len == 0 {
+                break;
+            }
+            match kind {
+                1 | 2 => {
+                    self.hardware(at + 2);
+                    self.empty(at + 8..end);
+                }
+                3 if end >= at + 32 => {
+                    self.v6(at + 16);
+                }
+                // The largest packet.
+                5 => {}
+                _ => self.empty(at + 2..end),
+            }
+            at = end;
+        }
+        self.empty(at..range.end);
+    }
+
+    /// The groups of a report on multicast listeners (RFC 3810 section 5.2): a host names the ends of its own addresses by them.
+    fn groups(&mut self, count_at: usize, end: usize) -> Option<()> {
+        let count = be16(&self.bytes, count_at)?;
+        let mut at = count_at + 2;
+        for _ in 0..count {
+            let [_, words, high, low] = *self.bytes.get(at..end)?.first_chunk()?;
+            let sources = usize::from(u16::from_be_bytes([high, low]));
+            for source in 0..=sources {
+                let place = at + 4 + source * 16;
+                if place + 16 > end {
+                    self.empty(place..end);
+                    return None;
+                }
+                self.v6(place);
+            }
+            let from = at + 4 + (sources + 1) * 16;
+            at = from + usize::from(words) * 4;
+            self.empty(from..at.min(end));
+        }
+        self.empty(at..end);
         Some(())
     }
 

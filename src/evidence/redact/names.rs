@@ -1,18 +1,20 @@
 //! Pseudonyms for names: word by word, of the same length in every encoding, the same ones wherever the word stands.
 
-use crate::attempt::GATEWAY_LABELS;
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
+
+use crate::attempt::GATEWAY_LABELS;
+use crate::forensics::inspection;
 
 /// How many words are remembered; beyond, two words could get the same pseudonym.
 const REMEMBERED: usize = 1 << 18;
 /// How often a pseudonym that is taken is drawn anew.
 const DRAWS: u32 = 256;
 
-/// Words that belong to protocols and products and name nobody. Rules read some of them: hints that a host is a gateway,
-/// vendors of devices that open TLS.
+/// Words that belong to protocols and products and name nobody. Rules read some of them as hints that a host is a gateway.
 const COMMON: &[&str] = &[
     "termsrv",
     "krbtgt",
@@ -34,17 +36,6 @@ const COMMON: &[&str] = &[
     "arpa",
     "localhost",
     "localdomain",
-    "rdg",
-    "rdgw",
-    "rdgateway",
-    "tsg",
-    "tsgw",
-    "tsgateway",
-    "rdweb",
-    "rds",
-    "rdp",
-    "remote",
-    "gateway",
     "remotedesktopgateway",
     "rpc",
     "rpcproxy",
@@ -53,52 +44,41 @@ const COMMON: &[&str] = &[
     "kdcproxy",
     "ms-wbt-server",
     "www",
-    "untrusted",
-    "trusted",
-    "inspection",
-    "proxy",
-    "forward",
-    "ssl",
-    "tls",
-    "deep",
-    "decryption",
-    "interception",
-    "firewall",
-    "fortinet",
-    "fortigate",
-    "zscaler",
-    "netskope",
-    "sophos",
-    "checkpoint",
-    "bluecoat",
-    "symantec",
-    "mcafee",
-    "kaspersky",
-    "avast",
-    "eset",
-    "bitdefender",
-    "untangle",
-    "squid",
-    "mitmproxy",
-    "palo",
-    "alto",
-    "cisco",
-    "umbrella",
-    "barracuda",
-    "watchguard",
-    "sonicwall",
-    "forcepoint",
-    "websense",
-    "cloudflare",
-    "charles",
-    "fiddler",
-    "burp",
-    "portswigger",
+];
+/// Labels of services and protocols (RFC 2782). Others that begin with an underscore may be anybody's.
+const SERVICES: &[&str] = &[
+    "_tcp",
+    "_udp",
+    "_tls",
+    "_ldap",
+    "_kerberos",
+    "_kerberos-master",
+    "_kpasswd",
+    "_gc",
+    "_msdcs",
+    "_sites",
+    "_services",
+    "_dns-sd",
+    "_http",
+    "_https",
+    "_rdp",
+    "_msradc",
 ];
 /// Top-level domains, kept at the end of a name; two letters stand for a country.
 const TOP: &[&str] = &[
     "com", "net", "org", "edu", "gov", "mil", "int", "local", "lan", "home", "internal", "test", "example", "invalid", "info",
 ];
+
+/// Whose name a text is, which tells what of it may stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Of {
+    /// A host, a domain, a service: words of protocols, hints at gateways and the top-level domain stay.
+    Host,
+    /// A person: nothing stays but the top-level domain behind an `@`.
+    User,
+    /// As a host; what makes a certificate known for that of a device that inspects TLS stays, too.
+    Certificate,
+}
 
 /// Maps names.
 pub(super) struct Names {
@@ -127,30 +107,32 @@ impl Names {
 
     /// `text` with every word replaced: as long in UTF-8 and in UTF-16, capitals where there were capitals, digits where there were
     /// digits, what is between words left as it is.
-    pub(super) fn text(&mut self, text: &str) -> String {
-        let whole = text.trim_end_matches('.');
-        map_words(text, |word, end| {
-            let last = end == whole.len() && whole.contains('.');
-            if is_common(word, last) {
-                word.to_owned()
-            } else {
-                self.word(word)
-            }
-        })
+    pub(super) fn text(&mut self, text: &str, of: Of) -> String {
+        let kept = kept(text, of);
+        let mut out = String::with_capacity(text.len());
+        let mut from = 0;
+        for phrase in kept.phrases.iter().chain([&(text.len()..text.len())]) {
+            let between = text.get(from..phrase.start).unwrap_or_default();
+            out.push_str(&map_words(between, |word, at| {
+                if kept.stays(word, from + at) {
+                    word.to_owned()
+                } else {
+                    self.word(word)
+                }
+            }));
+            out.push_str(text.get(phrase.clone()).unwrap_or_default());
+            from = phrase.end;
+        }
+        out
     }
 
-    /// As [`text`](Self::text), from what is known already; an unknown word becomes a row of `x`.
+    /// As [`text`](Self::text) for a host, from what is known already; an unknown word becomes a row of `x`.
     pub(super) fn known_text(&self, text: &str) -> String {
-        let whole = text.trim_end_matches('.');
-        map_words(text, |word, end| {
-            let last = end == whole.len() && whole.contains('.');
-            if is_common(word, last) {
-                return word.to_owned();
-            }
-            match self.known.get(&word.to_ascii_lowercase()) {
-                Some(pseudonym) => cased(pseudonym, word),
-                None => "x".repeat(word.chars().count()),
-            }
+        let kept = kept(text, Of::Host);
+        map_words(text, |word, at| match self.known.get(&word.to_ascii_lowercase()) {
+            _ if kept.stays(word, at) => word.to_owned(),
+            Some(pseudonym) => cased(pseudonym, word),
+            None => "x".repeat(word.chars().count()),
         })
     }
 
@@ -184,7 +166,7 @@ impl Names {
         for draw in 0..DRAWS {
             pseudonym = self.draw(&plain, draw);
             pseudonym = with_hints(&pseudonym, &plain);
-            if pseudonym != plain && !self.taken.contains(&pseudonym) && !is_common(&pseudonym, true) {
+            if pseudonym != plain && !self.taken.contains(&pseudonym) && !is_common(&pseudonym) {
                 break;
             }
         }
@@ -248,7 +230,7 @@ impl Names {
     }
 }
 
-/// Applies `map` to every word, which it is given with the place of its end.
+/// Applies `map` to every word, which it is given with its place.
 fn map_words(text: &str, mut map: impl FnMut(&str, usize) -> String) -> String {
     let is_word = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_') || !c.is_ascii();
     let mut out = String::with_capacity(text.len());
@@ -257,7 +239,7 @@ fn map_words(text: &str, mut map: impl FnMut(&str, usize) -> String) -> String {
         match (is_word(c), start) {
             (true, None) => start = Some(at),
             (false, Some(from)) => {
-                out.push_str(&map(&text[from..at], at));
+                out.push_str(&map(&text[from..at], from));
                 out.push(c);
                 start = None;
             }
@@ -266,19 +248,46 @@ fn map_words(text: &str, mut map: impl FnMut(&str, usize) -> String) -> String {
         }
     }
     if let Some(from) = start {
-        out.push_str(&map(&text[from..], text.len()));
+        out.push_str(&map(&text[from..], from));
     }
     out
 }
 
-fn is_common(word: &str, last: bool) -> bool {
+/// What of a text stays.
+struct Kept {
+    of: Of,
+    /// Where its top-level domain begins.
+    top: Option<usize>,
+    /// Phrases that stay, rising and apart.
+    phrases: Vec<Range<usize>>,
+}
+
+impl Kept {
+    fn stays(&self, word: &str, at: usize) -> bool {
+        (self.of != Of::User && is_common(word)) || self.top == Some(at)
+    }
+}
+
+fn kept(text: &str, of: Of) -> Kept {
+    let whole = text.trim_end_matches('.');
+    let dotted = whole.rsplit_once('.').filter(|_| of != Of::User || whole.contains('@'));
+    let top = dotted.and_then(|(before, last)| {
+        let plain = last.to_ascii_lowercase();
+        let country = plain.len() == 2 && plain.bytes().all(|byte| byte.is_ascii_lowercase());
+        (country || TOP.contains(&plain.as_str())).then_some(before.len() + 1)
+    });
+    let phrases = match of {
+        Of::Certificate => inspection::phrases(text),
+        _ => Vec::new(),
+    };
+    Kept { of, top, phrases }
+}
+
+fn is_common(word: &str) -> bool {
     let plain = word.to_ascii_lowercase();
-    let country = plain.len() == 2 && plain.bytes().all(|byte| byte.is_ascii_lowercase());
-    // Labels of services and protocols (RFC 2782) begin with an underscore.
-    plain.starts_with('_')
+    SERVICES.contains(&plain.as_str())
         || GATEWAY_LABELS.contains(&plain.trim_end_matches(|c: char| c.is_ascii_digit()))
         || COMMON.contains(&plain.as_str())
-        || (last && (country || TOP.contains(&plain.as_str())))
 }
 
 /// `pseudonym` with the parts of `plain` that only say that a host is a gateway.
@@ -320,13 +329,13 @@ mod tests {
     #[test]
     fn a_name_is_the_same_wherever_it_stands() {
         let mut names = names();
-        let gateway = names.text("it-help-gw.contoso.com");
+        let gateway = names.text("it-help-gw.contoso.com", Of::Host);
         assert!(
             gateway.contains("-gw.") && !gateway.contains("it-") && !gateway.contains("help"),
             "{gateway}"
         );
-        let long = names.text("host01.contoso.com");
-        let upper = names.text("CONTOSO\\Anna");
+        let long = names.text("host01.contoso.com", Of::Host);
+        let upper = names.text("CONTOSO\\Anna", Of::Host);
         assert_eq!(long.len(), "host01.contoso.com".len());
         let domain = long.split('.').nth(1).unwrap();
         assert_eq!(upper.split('\\').next().unwrap(), domain.to_uppercase());
@@ -334,7 +343,7 @@ mod tests {
         assert_eq!(names.known_text("host01.contoso.com"), long);
         assert_eq!(names.known_text("*.contoso.com"), format!("*.{domain}.com"));
         assert_eq!(
-            names.text("TERMSRV/host01"),
+            names.text("TERMSRV/host01", Of::Host),
             format!("TERMSRV/{}", long.split('.').next().unwrap())
         );
     }
@@ -352,7 +361,7 @@ mod tests {
             "",
             "...",
         ] {
-            let other = names.text(text);
+            let other = names.text(text, Of::Host);
             assert_eq!(other.len(), text.len(), "{text} {other}");
             assert_eq!(other.encode_utf16().count(), text.encode_utf16().count());
             assert!(text.chars().all(|c| !c.is_alphanumeric()) || other != text);
@@ -360,9 +369,31 @@ mod tests {
     }
 
     #[test]
+    fn what_stays_depends_on_whose_name_it_is() {
+        let mut names = names();
+        for user in ["charles", "remote", "_svc_backup", "a.li", "gw01"] {
+            let other = names.text(user, Of::User);
+            let words: Vec<&str> = user.split('.').collect();
+            assert!(other.split('.').zip(words).all(|(new, old)| new != old), "{user} {other}");
+        }
+        assert!(names.text("anna@contoso.com", Of::User).ends_with(".com"));
+        assert!(!names.text("_svc_backup", Of::Host).contains("backup"));
+        assert_eq!(names.text("_ldap._tcp", Of::Host), "_ldap._tcp");
+        let issuer = names.text("Contoso Cisco Umbrella CA, Fortinet_CA_Hamburg", Of::Certificate);
+        assert!(
+            issuer.contains(" Cisco Umbrella ") && issuer.contains(" Fortinet_"),
+            "{issuer}"
+        );
+        assert!(!issuer.contains("Contoso") && !issuer.contains("Hamburg"), "{issuer}");
+        assert!(!names.text("www.cisco.com", Of::Host).contains("cisco"));
+    }
+
+    #[test]
     fn short_words_stay_apart() {
         let mut names = names();
-        let all: HashSet<String> = (b'a'..=b'z').map(|c| names.text(&char::from(c).to_string())).collect();
+        let all: HashSet<String> = (b'a'..=b'z')
+            .map(|c| names.text(&char::from(c).to_string(), Of::Host))
+            .collect();
         assert!(all.len() >= 24, "{}", all.len());
     }
 }

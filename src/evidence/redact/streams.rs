@@ -1,6 +1,6 @@
 //! The heads of all streams of a capture, put together by sequence number, and what is to be replaced in them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use super::Pseudonyms;
@@ -9,7 +9,8 @@ use super::text::Plan;
 use crate::capture::Frame;
 use crate::packet::{Body, Segment, TcpFlags, decode};
 
-/// How much of each direction of a connection is read.
+/// How much of each direction of a connection is read: of RDP in clear, and of anything else, which tells what it is at its begin.
+const RDP: usize = 32 << 20;
 const HEAD: usize = 256 << 10;
 /// How much of all connections together.
 const ALL: usize = 128 << 20;
@@ -24,6 +25,8 @@ pub(super) struct Tape {
     /// Whether the SYN was seen.
     from_start: bool,
     bytes: Vec<u8>,
+    /// As they are written.
+    redacted: Vec<u8>,
     /// Captured stretches, rising, not touching.
     have: Vec<(usize, usize)>,
     /// The first place where a segment began with a record of sealed data.
@@ -56,7 +59,14 @@ impl Tape {
     }
 
     fn put(&mut self, at: usize, bytes: &[u8]) -> usize {
-        let end = (at + bytes.len()).min(HEAD);
+        let clear = self.bytes.starts_with(&[3, 0]);
+        let most = match self.sealed {
+            // Nothing behind sealed data is read.
+            Some(sealed) => sealed.min(HEAD),
+            None if clear => RDP,
+            None => HEAD,
+        };
+        let end = (at + bytes.len()).min(most);
         if at >= end {
             return 0;
         }
@@ -92,6 +102,18 @@ impl Tape {
         grown
     }
 
+    /// Keeps the bytes as the plan changes them.
+    fn rewrite(&mut self, plan: &Plan) {
+        self.redacted = self.bytes.clone();
+        plan.apply(&mut self.redacted);
+    }
+
+    /// Replaces what stands at `at`.
+    fn copy(&self, at: usize, payload: &mut [u8]) {
+        let known = self.redacted.get(at..).unwrap_or_default();
+        payload.iter_mut().zip(known).for_each(|(to, from)| *to = *from);
+    }
+
     /// Whether these bytes at `at` are those that were understood.
     fn agrees(&self, at: usize, bytes: &[u8]) -> bool {
         let known = self.bytes.get(at..).unwrap_or_default();
@@ -107,6 +129,8 @@ type Direction = (SocketAddr, SocketAddr);
 pub(super) struct Streams {
     /// Later connections with the same addresses and ports follow each other.
     tapes: HashMap<Direction, Vec<(Tape, Plan)>>,
+    /// Pairs of ends, the lower first, between which RDP over UDP was opened.
+    sides: HashSet<Direction>,
     /// Which of them is going on, in the second pass.
     now: HashMap<Direction, usize>,
     /// Bytes kept of all.
@@ -117,7 +141,18 @@ impl Streams {
     /// Learns from one frame.
     pub(super) fn take(&mut self, frame: &Frame<'_>) {
         let Ok(packet) = decode(frame) else { return };
-        let Body::Tcp(segment) = &packet.body else { return };
+        let segment = match &packet.body {
+            Body::Tcp(segment) => segment,
+            Body::Udp(datagram) => {
+                let from = SocketAddr::new(packet.ip.src, datagram.src_port);
+                let to = SocketAddr::new(packet.ip.dst, datagram.dst_port);
+                if content::opens_side_channel(datagram.payload) && self.sides.len() < STREAMS {
+                    self.sides.insert(pair(from, to));
+                }
+                return;
+            }
+            _ => return,
+        };
         let direction = (
             SocketAddr::new(packet.ip.src, segment.src_port),
             SocketAddr::new(packet.ip.dst, segment.dst_port),
@@ -167,6 +202,8 @@ impl Streams {
             let ports = [direction.0.port(), direction.1.port()];
             for (tape, plan) in self.tapes.get_mut(&direction).into_iter().flatten() {
                 *plan = content::stream(tape, ports, by);
+                tape.rewrite(plan);
+                plan.forget_edits();
             }
         }
     }
@@ -203,7 +240,16 @@ impl Streams {
         if differs {
             return 0;
         }
-        plan.apply(at, payload);
+        tape.copy(at, payload);
         understood
     }
+
+    /// Whether RDP over UDP was opened between these ends.
+    pub(super) fn is_side_channel(&self, from: SocketAddr, to: SocketAddr) -> bool {
+        self.sides.contains(&pair(from, to))
+    }
+}
+
+fn pair(a: SocketAddr, b: SocketAddr) -> Direction {
+    (a.min(b), a.max(b))
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Pseudonyms;
+use super::names::Of;
 
 /// What is to be replaced in a run of bytes, and how far the run is understood.
 #[derive(Debug, Default)]
@@ -42,9 +43,9 @@ impl Plan {
     }
 
     /// Replaces a text in ASCII or UTF-8.
-    pub(super) fn text(&mut self, at: usize, bytes: &[u8], by: &mut Pseudonyms) {
+    pub(super) fn text(&mut self, at: usize, bytes: &[u8], of: Of, by: &mut Pseudonyms) {
         let replaced = match std::str::from_utf8(bytes) {
-            Ok(text) => by.names.text(text).into_bytes(),
+            Ok(text) => by.names.text(text, of).into_bytes(),
             Err(_) => Vec::new(),
         };
         if replaced.len() == bytes.len() {
@@ -55,7 +56,7 @@ impl Plan {
     }
 
     /// Replaces a text in UTF-16; in a field of fixed size it ends at the first NUL, and what is behind that is emptied.
-    pub(super) fn wide(&mut self, at: usize, bytes: &[u8], big_endian: bool, by: &mut Pseudonyms) {
+    pub(super) fn wide(&mut self, at: usize, bytes: &[u8], big_endian: bool, of: Of, by: &mut Pseudonyms) {
         let unit = |pair: &[u8]| match pair {
             [a, b] if big_endian => u16::from_be_bytes([*a, *b]),
             [a, b] => u16::from_le_bytes([*a, *b]),
@@ -63,7 +64,7 @@ impl Plan {
         };
         let units: Vec<u16> = bytes.chunks_exact(2).map(unit).take_while(|unit| *unit != 0).collect();
         let text = String::from_utf16_lossy(&units);
-        let mut replaced: Vec<u16> = by.names.text(&text).encode_utf16().collect();
+        let mut replaced: Vec<u16> = by.names.text(&text, of).encode_utf16().collect();
         if replaced.len() != units.len() {
             replaced = vec![u16::from(b'x'); units.len()];
         }
@@ -73,6 +74,12 @@ impl Plan {
             .collect();
         out.resize(bytes.len(), 0);
         self.put(at, out);
+    }
+
+    /// Empties everything from `from` to the end of a run of `len` bytes that was to be walked and could not: also what was
+    /// replaced there before.
+    pub(super) fn give_up(&mut self, from: usize, len: usize) {
+        self.fill(from, len.saturating_sub(from), 0);
     }
 
     /// Takes the replacements and stretches of a part that begins at `offset` of this one.
@@ -99,20 +106,17 @@ impl Plan {
         }
     }
 
-    /// Puts the replacements into `bytes`, which stand at `from` of the run.
-    pub(super) fn apply(&self, from: usize, bytes: &mut [u8]) {
+    /// Puts the replacements into the run.
+    pub(super) fn apply(&self, bytes: &mut [u8]) {
         for (at, replacement) in &self.edits {
-            if at + replacement.len() <= from || *at >= from + bytes.len() {
-                continue;
-            }
-            for (offset, byte) in replacement.iter().enumerate() {
-                if let Some(place) = (at + offset).checked_sub(from)
-                    && let Some(target) = bytes.get_mut(place)
-                {
-                    *target = *byte;
-                }
-            }
+            let rest = bytes.get_mut(*at..).unwrap_or_default();
+            rest.iter_mut().zip(replacement).for_each(|(to, from)| *to = *from);
         }
+    }
+
+    /// Leaves only what is understood.
+    pub(super) fn forget_edits(&mut self) {
+        self.edits = Vec::new();
     }
 }
 
