@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rdpwhy::capture::{self, Event, FrameNo, OpenOptions, SectionSummary, Source};
 use rdpwhy::evidence::html;
@@ -74,18 +74,37 @@ fn slice_of(path: &Path, report: &Report) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((copy, slice))
 }
 
+/// Every shipped capture, and those of the public corpus, with the arguments that triage needs.
+fn captures() -> Vec<(String, PathBuf, Vec<String>)> {
+    let only = std::env::var("RDPWHY_CASE").unwrap_or_default();
+    let shipped = golden::truths()
+        .into_iter()
+        .map(|(name, path, truth)| (name, path, truth.args));
+    let mut all: Vec<_> = shipped.collect();
+    for entry in golden::corpus().iter().flat_map(|folder| std::fs::read_dir(folder).unwrap()) {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension.to_string_lossy().starts_with("pcap"))
+        {
+            all.push((path.display().to_string(), path, Vec::new()));
+        }
+    }
+    all.retain(|(name, _, _)| name.contains(&only));
+    all
+}
+
 #[test]
 fn the_slice_of_every_capture_gets_the_same_verdict() {
-    let only = std::env::var("RDPWHY_CASE").unwrap_or_default();
     let mut failed = 0;
     let mut looked = 0;
-    for (name, path, truth) in golden::truths().into_iter().filter(|(name, _, _)| name.contains(&only)) {
-        let report = golden::examine(&path, &truth.args);
+    for (name, path, args) in captures() {
+        let report = golden::examine(&path, &args);
         let Some((_, slice)) = slice_of(&path, &report) else {
             continue;
         };
         looked += 1;
-        let (before, after) = (essence(&report), essence(&examine(slice, &truth.args)));
+        let (before, after) = (essence(&report), essence(&examine(slice, &args)));
         if before != after {
             failed += 1;
             println!("{name}: {before:?} became {after:?}");
@@ -106,18 +125,16 @@ fn redacted(copy: &[u8]) -> (Vec<u8>, Redactor) {
 
 #[test]
 fn the_redacted_slice_of_every_capture_gets_the_same_verdict() {
-    let only = std::env::var("RDPWHY_CASE").unwrap_or_default();
     let mut failed = 0;
     let mut looked = 0;
-    for (name, path, truth) in golden::truths().into_iter().filter(|(name, _, _)| name.contains(&only)) {
-        let report = golden::examine(&path, &truth.args);
+    for (name, path, args) in captures() {
+        let report = golden::examine(&path, &args);
         let Some((copy, slice)) = slice_of(&path, &report) else {
             continue;
         };
         looked += 1;
         let (redacted, redactor) = redacted(&copy);
-        let args: Vec<String> = truth
-            .args
+        let pseudonyms: Vec<String> = args
             .iter()
             .map(|word| {
                 if word.starts_with("--") || word.parse::<u16>().is_ok() {
@@ -128,8 +145,8 @@ fn the_redacted_slice_of_every_capture_gets_the_same_verdict() {
             })
             .collect();
         // Secrets are never part of a redacted slice: what only they tell cannot be told from it.
-        let before = essence(&examine(without_secrets(slice), &truth.args));
-        let again = examine(redacted.clone(), &args);
+        let before = essence(&examine(without_secrets(slice), &args));
+        let again = examine(redacted.clone(), &pseudonyms);
         let after = essence(&again);
         let leaks = leaks(&report, &redacted, &again);
         if before != after || !leaks.is_empty() {

@@ -7,6 +7,7 @@ use crate::capture::{FrameNo, Span, Timestamp};
 use crate::packet::TcpFlags;
 use crate::report::clock::duration;
 use crate::report::model::{Connection, Point};
+use crate::transcript::Transport;
 
 /// Fewer packets than this say less in a plot than in the timeline.
 const WORTH: usize = 4;
@@ -16,6 +17,9 @@ const FOLD: Span = Span::secs(1);
 const MARGIN: (f64, f64) = (64.0, 14.0);
 /// Space above and below it.
 const EDGE: (f64, f64) = (14.0, 34.0);
+
+/// The triangle of a reset.
+const RESET: &str = "l6.5 11h-13Z";
 
 /// A plot with its caption.
 #[derive(Debug)]
@@ -54,9 +58,20 @@ pub fn draw(connection: &Connection, marks: &HashMap<FrameNo, usize>, widths: [f
         });
     }
     if let Some(svg) = each(sequence) {
+        let (title, caption) = if connection.transport == Transport::Tcp {
+            (
+                "Sequence numbers",
+                "Each stroke is a segment: when it passed, and which bytes of its side's stream it carries. Rings are bytes that were sent again.",
+            )
+        } else {
+            (
+                "Datagrams",
+                "Each stroke is a datagram: when it passed, and how many bytes it carries. Rings are data that were sent again.",
+            )
+        };
         plots.push(Plot {
-            title: "Sequence numbers",
-            caption: "Each stroke is a segment: when it passed, and which bytes of its side's stream it carries. Rings are bytes that were sent again.".to_owned(),
+            title,
+            caption: caption.to_owned(),
             svg,
         });
     }
@@ -287,22 +302,35 @@ fn ttl(connection: &Connection, marks: &HashMap<FrameNo, usize>, width: f64) -> 
     }
     axis.draw(&mut svg, HEIGHT);
     let (resets, others): (Vec<&Point>, Vec<&Point>) = points.iter().partition(|point| point.flags.has(TcpFlags::RST));
+    let place = |point: &Point| (axis.x(point.at), y(f64::from(point.ttl)));
     for point in others {
         let about = format!("frame {}: {} with TTL {}", point.frame, side(point), point.ttl);
-        svg.dot(class(point), (axis.x(point.at), y(f64::from(point.ttl))), 3.2, &about);
+        svg.dot(class(point), place(point), 3.2, &about);
     }
+    let mut taken: Vec<(f64, f64)> = points.iter().map(place).collect();
     for (number, point) in resets.into_iter().enumerate() {
-        let (x, y) = (axis.x(point.at), y(f64::from(point.ttl)));
-        svg.path("reset", &format!("M{x:.1} {:.1}l6.5 11h-13Z", y - 7.0));
+        let (x, y) = place(point);
+        svg.path("reset", (x, y - 7.0), RESET);
         if number < 4 || marks.contains_key(&point.frame) {
+            let label = format!("RST #{}, TTL {}", point.frame, point.ttl);
+            let wide = label.len() as f64 * 7.4;
             let left = x > width / 2.0;
-            let (anchor, x) = if left { ("end", x - 10.0) } else { ("start", x + 10.0) };
-            svg.text(
-                "label",
-                anchor,
-                (x, y - 3.0 - 13.0 * number.min(3) as f64),
-                &format!("RST #{}, TTL {}", point.frame, point.ttl),
-            );
+            let (anchor, x, from) = if left {
+                ("end", x - 10.0, x - 10.0 - wide)
+            } else {
+                ("start", x + 10.0, x + 10.0)
+            };
+            // The first place above the reset, or else below it, where no packet and no other label is.
+            let free = |line: &f64| {
+                let hit = |(px, py): &(f64, f64)| *px > from - 5.0 && *px < from + wide + 5.0 && (py - line + 4.0).abs() < 11.0;
+                *line > 11.0 && *line < bottom - 2.0 && !taken.iter().any(hit)
+            };
+            let above = (0..12).map(|step| y - 3.0 - 7.0 * f64::from(step));
+            let below = (2..12).map(|step| y + 7.0 * f64::from(step));
+            let line = above.chain(below).find(free).unwrap_or(y - 3.0);
+            svg.text("label", anchor, (x, line), &label);
+            let beads = (0..=label.len()).map(|bead| (from + 7.4 * bead as f64, line - 4.0));
+            taken.extend(beads);
         }
     }
     Some(svg.finish(HEIGHT, "TTL of the packets of each side over time"))
@@ -322,11 +350,11 @@ fn sequence(connection: &Connection, _: &HashMap<FrameNo, usize>, width: f64) ->
     }
     let axis = Axis::new(&connection.series, width)?;
     let high = points.iter().map(|point| point.seq.saturating_add(point.len)).max()?.max(1);
+    let step = step(high);
     let bottom = HEIGHT - EDGE.1;
     let y = |seq: u32| bottom - f64::from(seq) / f64::from(high) * (bottom - EDGE.0);
     let mut svg = Svg::new(width);
-    for part in 0..=4u32 {
-        let at = high / 4 * part;
+    for at in (0..=high).step_by(step as usize) {
         svg.line("grid", (MARGIN.0, y(at)), (width - MARGIN.1, y(at)));
         svg.text("tick", "end", (MARGIN.0 - 8.0, y(at) + 4.0), &bytes(at));
     }
@@ -349,18 +377,26 @@ fn sequence(connection: &Connection, _: &HashMap<FrameNo, usize>, width: f64) ->
         .iter()
         .filter(|point| point.flags.has(TcpFlags::RST) && point.seq <= high)
     {
-        svg.path(
-            "reset",
-            &format!("M{:.1} {:.1}l6.5 11h-13Z", axis.x(point.at), y(point.seq) - 7.0),
-        );
+        svg.path("reset", (axis.x(point.at), y(point.seq) - 7.0), RESET);
     }
-    Some(svg.finish(HEIGHT, "Sequence numbers of the segments of each side over time"))
+    Some(svg.finish(HEIGHT, "The segments or datagrams of each side over time"))
+}
+
+/// A round number of bytes that goes three to seven times into `high`.
+fn step(high: u32) -> u32 {
+    let rough = (high / 7).max(1);
+    let power = 10u32.pow(rough.ilog10());
+    [1, 2, 5, 10]
+        .iter()
+        .map(|n| power.saturating_mul(*n))
+        .find(|step| *step >= rough)
+        .unwrap_or(rough)
 }
 
 fn bytes(n: u32) -> String {
     match n {
         0..1_000 => format!("{n} B"),
-        1_000..1_000_000 => format!("{:.1} kB", f64::from(n) / 1e3),
-        _ => format!("{:.1} MB", f64::from(n) / 1e6),
+        1_000..1_000_000 => format!("{} kB", f64::from(n) / 1e3),
+        _ => format!("{} MB", f64::from(n) / 1e6),
     }
 }

@@ -11,15 +11,21 @@ use crate::diagnosis::{EndedBy, Leans};
 use crate::packet::TcpFlags;
 use crate::report::clock::duration;
 use crate::report::model::{Attempt, Connection, Point, Report, Speaker, Step};
+use crate::report::plain::printable;
 use crate::report::words;
-use crate::transcript::Phase;
+use crate::transcript::{Phase, Role};
 
 /// More rows than this are not read any more; then the connection that decides is drawn alone.
 const ROWS: usize = 90;
 /// Nothing for so long is folded.
 const FOLD: Span = Span::secs(2);
-/// The width of a character of the labels, on average.
-const CHARACTER: f64 = 6.7;
+/// So many rows of a phase stay on one page.
+const TOGETHER: usize = 8;
+/// How far a band that goes on in the next part reaches into it; what is beyond the edge is not seen.
+const BEYOND: f64 = 8.0;
+/// The width of a character of the labels, on average: in plain and in bold type.
+const CHARACTER: f64 = 6.9;
+const BOLD: f64 = 7.6;
 /// The height of a line of text.
 const LINE: f64 = 16.0;
 
@@ -77,9 +83,18 @@ pub fn draw(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>,
         narrow,
     };
     let middle = rows.iter().any(|row| row.from == Place::Middle || row.to == Place::Middle);
-    let mut svg = Svg::new(width);
-    let mut back = Svg::new(width);
-    let top = heads(&mut svg, &layout, report, attempt, middle);
+    let mut drawing = Drawing {
+        parts: Vec::new(),
+        front: Svg::new(width),
+        back: Svg::new(width),
+        top: 0.0,
+        rows: 0,
+        lives: 0.0,
+        middle,
+        layout: &layout,
+    };
+    let top = heads(&mut drawing.front, &layout, report, attempt, middle);
+    drawing.lives = top;
     let mut y = top + 10.0;
     let mut band: Option<(Phase, f64)> = None;
     let mut even = false;
@@ -91,12 +106,22 @@ pub fn draw(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>,
         let other_connection = before.is_some_and(|(_, connection)| connection != row.connection);
         let new_phase = band.is_none_or(|(phase, _)| phase != row.phase);
         if new_phase {
-            close(&mut back, &layout, band.take(), y, even);
+            close(&mut drawing.back, &layout, band.take(), y, even);
             even = !even;
             y += 8.0;
         }
+        if before.is_some() && (new_phase || drawing.rows >= TOGETHER) {
+            // A band that goes on begins anew above the edge.
+            if let Some((phase, from)) = band {
+                close(&mut drawing.back, &layout, Some((phase, from)), y + BEYOND, even);
+                band = Some((phase, y - BEYOND));
+            }
+            drawing.split(y);
+        }
+        drawing.rows += 1;
+        let svg = &mut drawing.front;
         if fold {
-            y = folded(&mut svg, &layout, y, gap);
+            y = folded(svg, &layout, y, gap, even);
         }
         if other_connection {
             svg.text(
@@ -118,30 +143,67 @@ pub fn draw(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>,
             y += if narrow { 18.0 } else { 6.0 };
         }
         row.even = even;
-        y = arrow(&mut svg, &layout, row, y, row.at.since(started));
+        y = arrow(svg, &layout, row, y, row.at.since(started));
         before = Some((row.at, row.connection));
     }
-    close(&mut back, &layout, band, y + 6.0, even);
-    let bottom = y + 14.0;
-    for place in [Place::Client, Place::Middle, Place::Server] {
-        if place != Place::Middle || middle {
-            back.line(
-                if place == Place::Middle { "life middle" } else { "life" },
-                (layout.x(place), top),
-                (layout.x(place), bottom),
-            );
+    close(&mut drawing.back, &layout, band, y + 6.0, even);
+    drawing.split(y + 14.0);
+    drawing.parts.concat()
+}
+
+/// The diagram in parts, one below the other, between which a page may end.
+struct Drawing<'a> {
+    parts: Vec<String>,
+    front: Svg,
+    back: Svg,
+    /// Where the part begins.
+    top: f64,
+    /// Rows of the part.
+    rows: usize,
+    /// Where the lines of life begin.
+    lives: f64,
+    middle: bool,
+    layout: &'a Layout,
+}
+
+impl Drawing<'_> {
+    /// Ends a part.
+    fn split(&mut self, y: f64) {
+        // Whole numbers leave no seams.
+        let y = y.round();
+        let width = self.layout.width;
+        for place in [Place::Client, Place::Middle, Place::Server] {
+            if place != Place::Middle || self.middle {
+                let class = if place == Place::Middle { "life middle" } else { "life" };
+                let x = self.layout.x(place);
+                self.back.line(class, (x, self.top.max(self.lives)), (x, y));
+            }
         }
+        let mut part = std::mem::replace(&mut self.back, Svg::from(width, y));
+        part.take(std::mem::replace(&mut self.front, Svg::from(width, y)));
+        let title = match self.parts.len() {
+            0 => "Sequence diagram of the attempt".to_owned(),
+            n => format!("Sequence diagram of the attempt, part {}", n + 1),
+        };
+        self.parts.push(part.finish(y, &title));
+        self.top = y;
+        self.rows = 0;
     }
-    back.take(svg);
-    back.finish(bottom + 6.0, "Sequence diagram of the attempt")
 }
 
 /// Who stands at the top of the columns.
 fn heads(svg: &mut Svg, layout: &Layout, report: &Report, attempt: &Attempt, middle: bool) -> f64 {
     let connection = report.connection(attempt.decisive);
-    let server = connection
-        .and_then(|one| one.server)
-        .map_or_else(|| attempt.server.clone(), |server| server.ip().to_string());
+    let server = match connection {
+        Some(one) => match (one.server, &one.server_name) {
+            (Some(server), _) => server.ip().to_string(),
+            (None, Some(name)) => format!("asked for {name}"),
+            (None, None) => attempt.server.clone(),
+        },
+        None => attempt.server.clone(),
+    };
+    let columns = (layout.width / if layout.narrow { 2.2 } else { 4.0 } / CHARACTER) as usize;
+    let mut tallest = 1;
     let mut head = |place: Place, name: &str, address: &str| {
         let (anchor, x) = match (place, layout.narrow) {
             (Place::Client, true) => ("start", 6.0),
@@ -149,22 +211,24 @@ fn heads(svg: &mut Svg, layout: &Layout, report: &Report, attempt: &Attempt, mid
             _ => ("middle", layout.x(place)),
         };
         svg.text("who", anchor, (x, 18.0), name);
-        svg.text("address", anchor, (x, 35.0), address);
+        let address = printable(address);
+        let lines = wrap(&address, columns);
+        tallest = tallest.max(lines.len());
+        for (number, line) in lines.iter().enumerate() {
+            svg.text("address", anchor, (x, 35.0 + LINE * number as f64), line);
+        }
     };
     head(Place::Client, "Client", &attempt.client.to_string());
     if middle {
         head(Place::Middle, if layout.narrow { "Device" } else { "Device on the path" }, "");
     }
-    head(
-        Place::Server,
-        if connection.is_some_and(|one| one.server.is_none()) {
-            "Resolver"
-        } else {
-            "Server"
-        },
-        &server,
-    );
-    46.0
+    let name = match connection {
+        Some(one) if one.server.is_none() => "Resolver",
+        Some(one) if one.role == Role::Gateway => "RD Gateway",
+        _ => "Server",
+    };
+    head(Place::Server, name, &server);
+    46.0 + LINE * (tallest - 1) as f64
 }
 
 fn other(report: &Report, id: u32) -> String {
@@ -182,18 +246,20 @@ fn close(back: &mut Svg, layout: &Layout, band: Option<(Phase, f64)>, y: f64, ev
 }
 
 /// A stretch in which nothing happens.
-fn folded(svg: &mut Svg, layout: &Layout, y: f64, gap: Span) -> f64 {
+fn folded(svg: &mut Svg, layout: &Layout, y: f64, gap: Span, even: bool) -> f64 {
     for place in [Place::Client, Place::Server] {
-        let x = layout.x(place);
-        let d = format!("M{:.1} {:.1}l12 -5M{:.1} {:.1}l12 -5", x - 6.0, y + 14.0, x - 6.0, y + 20.0);
-        svg.path("fold", &d);
+        svg.path("fold", (layout.x(place) - 6.0, y + 14.0), "l12 -5m-12 11l12 -5");
     }
-    svg.text(
-        "quiet",
-        "middle",
-        (layout.x(Place::Nowhere), y + 19.0),
-        &format!("{} of silence", duration(gap)),
+    let text = format!("{} of silence", duration(gap));
+    let center = layout.x(Place::Nowhere);
+    let half = text.width() as f64 * CHARACTER / 2.0 + 4.0;
+    svg.rect(
+        if even { "halo" } else { "halo odd" },
+        (center - half, y + 7.0),
+        (half * 2.0, LINE),
+        3.0,
     );
+    svg.text("quiet", "middle", (center, y + 19.0), &text);
     y + 32.0
 }
 
@@ -210,8 +276,9 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row, y: f64, after: Span) -> f64 
     } else {
         row.text.clone()
     };
-    let text = crate::report::plain::printable(&text).into_owned();
-    let columns = ((room - 16.0) / CHARACTER).max(12.0) as usize;
+    let text = printable(&text).into_owned();
+    let character = if row.mark.is_some() { BOLD } else { CHARACTER };
+    let columns = ((room - 16.0) / character).max(12.0) as usize;
     let lines = wrap(&text, columns);
     // Over the arrow, or over the middle where a short arrow's words are wider than it is.
     let center = if layout.narrow || row.from == Place::Nowhere {
@@ -222,7 +289,7 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row, y: f64, after: Span) -> f64 
     let mut line = y + 4.0;
     for one in &lines {
         line += LINE;
-        let half = one.width() as f64 * CHARACTER / 2.0 + 4.0;
+        let half = one.width() as f64 * character / 2.0 + 4.0;
         svg.rect(
             if row.even { "halo" } else { "halo odd" },
             (center - half, line - 12.0),

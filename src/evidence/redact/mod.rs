@@ -10,6 +10,8 @@ mod frame;
 mod names;
 mod rdp;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tls;
 
