@@ -23,6 +23,8 @@ const FOLD: Span = Span::secs(2);
 const TOGETHER: usize = 8;
 /// How far a band that goes on in the next part reaches into it; what is beyond the edge is not seen.
 const BEYOND: f64 = 8.0;
+/// By so much parts overlap; where they only touch, a line shows between them at some sizes.
+const SEAM: f64 = 1.0;
 /// The width of a character of the labels, on average: in plain and in bold type.
 const CHARACTER: f64 = 6.9;
 const BOLD: f64 = 7.6;
@@ -176,7 +178,7 @@ impl Drawing<'_> {
             if place != Place::Middle || self.middle {
                 let class = if place == Place::Middle { "life middle" } else { "life" };
                 let x = self.layout.x(place);
-                self.back.line(class, (x, self.top.max(self.lives)), (x, y));
+                self.back.line(class, (x, self.top.max(self.lives)), (x, y + SEAM));
             }
         }
         let mut part = std::mem::replace(&mut self.back, Svg::from(width, y));
@@ -185,7 +187,7 @@ impl Drawing<'_> {
             0 => "Sequence diagram of the attempt".to_owned(),
             n => format!("Sequence diagram of the attempt, part {}", n + 1),
         };
-        self.parts.push(part.finish(y, &title));
+        self.parts.push(part.finish(y + SEAM, &title));
         self.top = y;
         self.rows = 0;
     }
