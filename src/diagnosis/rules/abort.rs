@@ -55,8 +55,11 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
             Act::Client,
         ),
     };
-    let summary = match not_offered(case) {
-        Some(mode) => format!("the client insists on {mode}, which {host} does not offer in its Connection Confirm, and left"),
+    let lacks = not_offered(case);
+    let summary = match &lacks {
+        Some((mode, _)) => {
+            format!("the client insists on {mode}, which {host} does not offer in its Connection Confirm, and left")
+        }
         None => summary,
     };
     let summary = match pause {
@@ -72,7 +75,9 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     // Through a gateway only half of what was said inside may be seen, and that half only by its sizes.
     let hidden = &case.progress.hidden;
     let veiled = case.t.role == Role::Gateway
-        && (hidden.is_in_channel() || (case.progress.completed(Phase::Gateway) && case.progress.inferred));
+        && (hidden.is_in_channel()
+            || hidden.is_out_channel()
+            || (case.progress.completed(Phase::Gateway) && case.progress.inferred));
     let confidence = if redialled || veiled {
         Confidence::Possible
     } else {
@@ -80,7 +85,14 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     };
     let verdict = Verdict::new(&ABORTED_BY_CLIENT, confidence, act, summary, case.close_evidence()?)
         .because(goodbye(case))
+        .because(lacks.as_ref().map(|(_, answer)| answer.clone()))
         .because(unasked(case));
+    let verdict = match lacks {
+        Some((mode, _)) => verdict.remedy(format!(
+            "allow {mode} on {host} (HKLM\\SYSTEM\\CurrentControlSet\\Control\\Lsa, DisableRestrictedAdmin = 0), or connect without it"
+        )),
+        None => verdict,
+    };
     let verdict = match case.phase() {
         Phase::CredSsp | Phase::Mcs => verdict
             .or(&CERTIFICATE_UNTRUSTED, "clients that ask the user about the certificate close like this when the answer is no")
@@ -106,22 +118,24 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// What the client asks for and the server's answer lacks; mstsc leaves then with error 0xe09.
-fn not_offered(case: &Case<'_>) -> Option<&'static str> {
+fn not_offered(case: &Case<'_>) -> Option<(&'static str, Evidence)> {
     let asked = case.t.request()?.1.negotiation.as_ref()?.flags;
-    let Answer::Response { flags, .. } = case.t.confirm()?.1.answer else {
+    let (moment, confirm) = case.t.confirm()?;
+    let Answer::Response { flags, .. } = confirm.answer else {
         return None;
     };
+    let answer = || case.moment(moment, format!("the server's Connection Confirm offers {flags}"));
     if !matches!(case.phase(), Phase::Tls | Phase::CredSsp) {
         return None;
     }
     if asked.contains(RequestFlags::RESTRICTED_ADMIN_MODE_REQUIRED)
         && !flags.contains(ResponseFlags::RESTRICTED_ADMIN_MODE_SUPPORTED)
     {
-        Some("Restricted Admin")
+        Some(("Restricted Admin", answer()))
     } else if asked.contains(RequestFlags::REDIRECTED_AUTHENTICATION_MODE_REQUIRED)
         && !flags.contains(ResponseFlags::REDIRECTED_AUTHENTICATION_MODE_SUPPORTED)
     {
-        Some("Remote Credential Guard")
+        Some(("Remote Credential Guard", answer()))
     } else {
         None
     }

@@ -62,7 +62,10 @@ const UNAUTHORIZED: u16 = 401;
 
 /// Whether an answer was the last word: the connection was closed after it, and nothing in between is missing.
 fn is_final(case: &Case<'_>, answer: &Line) -> bool {
-    case.close.at(case.t).is_some_and(|closed| !case.has_hole(answer.at, closed))
+    let known_since = if answer.inferred { case.after_tls() } else { answer.at };
+    case.close
+        .at(case.t)
+        .is_some_and(|closed| !case.has_hole(known_since, closed))
 }
 
 fn http_error(case: &Case<'_>, line: &Line, status: Option<u16>) -> Finding {
