@@ -127,6 +127,18 @@ fn stages(c: &mut Criterion) {
         });
     });
     group.bench_function("reassembly", |b| b.iter(|| reassemble(black_box(&kept))));
+    group.bench_function("following", |b| {
+        b.iter_batched(
+            || Examiner::new(Options::default()),
+            |mut examiner| {
+                for (no, kept) in kept.iter().enumerate() {
+                    examiner.push(&kept.frame(no as u64 + 1));
+                }
+                examiner
+            },
+            BatchSize::SmallInput,
+        );
+    });
     group.bench_function("judging", |b| {
         // Everything is pushed before the clock starts: what is left is the transcript, the rules and the report.
         b.iter_batched(

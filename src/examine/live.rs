@@ -90,6 +90,8 @@ pub struct Followed {
 
 /// How many connections are followed at one time on a live interface; half-open ones are small and may be as many.
 const LIVE_CONNECTIONS: usize = 16_384;
+/// How many judged ones are passed over.
+const LIVE_JUDGED: usize = 65_536;
 /// The bytes that they may take: ten thousand sessions take some 300 MiB.
 const LIVE_BYTES: usize = 384 << 20;
 
@@ -101,6 +103,7 @@ impl Examiner {
         options.limits.connections = options.limits.connections.max(LIVE_CONNECTIONS);
         options.limits.half_open = options.limits.half_open.max(LIVE_CONNECTIONS);
         options.limits.flow_bytes = options.limits.flow_bytes.max(LIVE_BYTES);
+        options.limits.judged = options.limits.judged.max(LIVE_JUDGED);
         Examiner {
             door: Some(Box::default()),
             ..Examiner::new(options)

@@ -154,7 +154,7 @@ impl State {
             unanswered: 0,
             held: 0,
             relief: relief::Relief::default(),
-            past: past::Past::default(),
+            past: past::Past::new(limits.judged),
         }
     }
 }

@@ -41,6 +41,8 @@ pub struct Limits {
     /// Bytes that connections may take, followed ones and those that wait for their verdict together. Beyond it the ended ones are
     /// judged before late packets could come, then the middle of long ones is forgotten, then the longest silent one is judged.
     pub flow_bytes: usize,
+    /// Connections that were judged while packets of them may still come, and whose packets are passed over.
+    pub judged: usize,
     /// Connections of one attempt; those that follow are another attempt.
     pub attempt_connections: usize,
     /// Flows of which only the first packets are known, kept until their content shows what they are.
@@ -68,7 +70,8 @@ impl Default for Limits {
             out_of_order_segments: 64,
             connections: 8_192,
             half_open: 2_048,
-            flow_bytes: 12 << 20,
+            flow_bytes: 8 << 20,
+            judged: 8_192,
             attempt_connections: 64,
             strangers: 8_192,
             dismissed: 1 << 20,
