@@ -8,8 +8,8 @@ use super::names::Of;
 use super::streams::Tape;
 use super::text::{Plan, be16, be24, is_printable};
 use super::{rdp, tls};
-use crate::protocol::Parsed;
 use crate::protocol::preamble::{self, Preamble};
+use crate::protocol::{Parsed, stun};
 
 const DNS: u16 = 53;
 const KERBEROS: u16 = 88;
@@ -19,6 +19,8 @@ const HEARTBEAT: u8 = 24;
 const DNS_LIKE: [u16; 3] = [DNS, 5353, 5355];
 /// RDP over UDP, to the host and to a gateway.
 const RDP_UDP: [u16; 2] = [3389, 3391];
+/// TURN relays.
+const RELAY: [u16; 1] = [3478];
 /// The longest first line of another protocol that is kept.
 const LINE: usize = 512;
 /// Text of this length and more in a datagram that is not understood in full is taken for text.
@@ -359,8 +361,53 @@ pub(super) fn datagram(bytes: &[u8], ports: [u16; 2], rdp: bool, by: &mut Pseudo
     } else if on(&RDP_UDP) || rdp {
         side_channel(bytes, by, &mut plan);
         plan.keep(0..bytes.len());
+    } else if stun::begins(bytes) {
+        relay(bytes, by, &mut plan);
+        plan.keep(0..bytes.len());
+    } else if let Some(inner) = on(&RELAY).then(|| stun::channel_data(bytes)).flatten() {
+        const HEADER: usize = 4;
+        let part = tls::dtls(inner, by).unwrap_or_else(|| {
+            let mut part = Plan::default();
+            side_channel(inner, by, &mut part);
+            part
+        });
+        plan.take(part, HEADER);
+        plan.give_up(HEADER + inner.len(), bytes.len());
+        plan.keep(0..bytes.len());
     }
     plan
+}
+
+/// STUN and TURN (RFC 8489 section 14, RFC 8656 section 18): mapped and relayed addresses are replaced, codes and numbers stay, the rest is
+/// emptied.
+fn relay(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
+    const COOKIE: u32 = 0x2112_a442;
+    const V4: usize = 1;
+    let mut at = stun::HEADER_LEN;
+    while let (Some(kind), Some(len)) = (be16(bytes, at), be16(bytes, at + 2)) {
+        let start = at + 4;
+        let end = (start + len.next_multiple_of(4)).min(bytes.len());
+        let family = be16(bytes, start).map(|family| family & 0xff);
+        let word = bytes
+            .get(start + 4..)
+            .and_then(|rest| rest.first_chunk().copied())
+            .map(u32::from_be_bytes);
+        match (kind, family, word) {
+            (0x0012 | 0x0016 | 0x0020, Some(V4), Some(word)) => {
+                let new = by.addresses.v4(Ipv4Addr::from_bits(word ^ COOKIE)).to_bits() ^ COOKIE;
+                plan.put(start + 4, new.to_be_bytes().to_vec());
+            }
+            (0x0001, Some(V4), Some(word)) => {
+                plan.put(start + 4, by.addresses.v4(Ipv4Addr::from_bits(word)).octets().to_vec());
+            }
+            // Of addresses of version 6 family and port stay, of an error its code.
+            (0x0001 | 0x0009 | 0x0012 | 0x0016 | 0x0020, ..) => plan.give_up_between(start + 4, end),
+            // Channel number, lifetime, transport, family.
+            (0x000c | 0x000d | 0x0017 | 0x0019, ..) => {}
+            _ => plan.give_up_between(start, end),
+        }
+        at = start + len.next_multiple_of(4);
+    }
 }
 
 /// Whether a datagram asks for RDP over UDP: nothing was received yet, and the flag of a SYN is set (MS-RDPEUDP section 2.2.2.1).

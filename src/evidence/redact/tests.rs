@@ -263,3 +263,18 @@ fn a_side_channel_is_known_by_its_syn_on_any_port() {
     assert_clean(&out, &["meyer", "CorrelationOfMey"], "the side channel");
     assert_eq!(frames[1].len(), 42 + data.len());
 }
+
+#[test]
+fn what_a_relay_is_told_keeps_its_form() {
+    // An Allocate response: a relayed address of the server, who made the relay, and its realm.
+    let mut message = vec![1, 3, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+    let address = u32::from_be_bytes(SERVER) ^ 0x2112_a442;
+    message.extend_from_slice(&[0, 0x16, 0, 8, 0, 1, 0x12, 0x34]);
+    message.extend_from_slice(&address.to_be_bytes());
+    message.extend_from_slice(b"\x00\x14\x00\x0dmeyer.example\0\0\0");
+    message[3] = message.len() as u8 - 20;
+    let (out, frames) = redacted(LinkType::ETHERNET, &[udp(3478, &message)]);
+    assert_clean(&out, &["meyer"], "the message");
+    let said = &frames[0][42..];
+    assert!(said.len() == message.len() && said[..28] == message[..28] && said[28..32] != address.to_be_bytes());
+}

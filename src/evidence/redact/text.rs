@@ -82,6 +82,11 @@ impl Plan {
         self.fill(from, len.saturating_sub(from), 0);
     }
 
+    /// Empties what stands from `from` to `end`.
+    pub(super) fn give_up_between(&mut self, from: usize, end: usize) {
+        self.fill(from, end.saturating_sub(from), 0);
+    }
+
     /// Takes the replacements and stretches of a part that begins at `offset` of this one.
     pub(super) fn take(&mut self, part: Plan, offset: usize) {
         for (at, bytes) in part.edits {
