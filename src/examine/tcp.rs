@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::attempt::tickets::KERBEROS;
-use crate::capture::{Frame, Span, Timestamp};
+use crate::capture::{Frame, FrameNo, Span, Timestamp};
 use crate::examine::Examiner;
 use crate::examine::gateway::{self, Hello, Reason};
 use crate::examine::names::DNS;
@@ -12,7 +12,7 @@ use crate::flow::key::{TCP, UDP};
 use crate::flow::{Connection, FlowKey, Opening, Seen, Side, Slot, Stranger, Stub};
 use crate::packet::fast::{self, Peek};
 use crate::packet::fingerprint;
-use crate::packet::{Body, IcmpMessage, Packet, Segment, TcpFlags, checksum};
+use crate::packet::{Body, IcmpMessage, Packet, Quoted, Segment, TcpFlags, checksum};
 use crate::protocol::Parsed;
 use crate::protocol::x224;
 use crate::transcript::{Recorder, Role, Transcript, What, Window};
@@ -150,12 +150,7 @@ impl Examiner {
             flags: peek.flags,
             payload: frame.bytes.get(start..start + peek.payload_seen as usize).unwrap_or_default(),
         };
-        if glance.from.port() == DNS || glance.to.port() == DNS {
-            self.dns_segment((frame.no, frame.at), glance.from, glance.to, glance.payload);
-        }
-        if glance.from.port() == KERBEROS {
-            self.kerberos_segment((frame.no, frame.at), glance.from, glance.to, glance.payload);
-        }
+        self.overhear((frame.no, frame.at), &glance);
         if self.is_wanted(&glance) {
             let packet = fast::complete(frame, peek);
             if let Body::Tcp(segment) = &packet.body {
@@ -174,8 +169,19 @@ impl Examiner {
             flags: segment.flags,
             payload: segment.payload,
         };
+        self.overhear((packet.no, packet.at), &glance);
         if self.is_wanted(&glance) {
             self.track(packet, segment, &glance, None);
+        }
+    }
+
+    /// Hears what goes on beside Remote Desktop: lookups and the answers of KDCs.
+    fn overhear(&mut self, stamp: (FrameNo, Timestamp), glance: &Glance<'_>) {
+        if glance.from.port() == DNS || glance.to.port() == DNS {
+            self.dns_segment(stamp, glance.from, glance.to, glance.payload);
+        }
+        if glance.from.port() == KERBEROS {
+            self.kerberos_segment(stamp, glance.from, glance.to, glance.payload);
         }
     }
 
@@ -560,16 +566,35 @@ impl Examiner {
             return;
         }
         let key = FlowKey::new(quoted.src, quoted.dst, quoted.protocol);
-        if let Some(slot) = self.state.flows.find(&key)
+        let slot = self.state.flows.find(&key).or_else(|| self.opened_between(quoted));
+        if let Some(slot) = slot
             && let Some(live) = self.state.flows.get_mut(slot)
         {
-            let about = if quoted.src == live.client {
-                Side::Client
-            } else {
-                Side::Server
-            };
+            let by_client = quoted.src == live.client || (quoted.src.port() == 0 && quoted.src.ip() == live.client.ip());
+            let about = if by_client { Side::Client } else { Side::Server };
             live.tcp.push_icmp(packet, message, about);
         }
+    }
+
+    /// The connection of these hosts that waits for an answer to its SYN, for a quote whose ports a short snap length has cut off. The
+    /// identification tells which packet is quoted, where there is one.
+    fn opened_between(&self, quoted: &Quoted) -> Option<Slot> {
+        /// An ICMP error comes within a moment of what it is about.
+        const LAST: usize = 64;
+        if quoted.protocol != TCP || quoted.src.port() != 0 || quoted.dst.port() != 0 {
+            return None;
+        }
+        let fits = |slot: Slot, id: u32| {
+            self.state.flows.get(slot).is_some_and(|live| {
+                let syn = live.tcp.last();
+                live.id == id
+                    && (live.client.ip(), live.server.ip()) == (quoted.src.ip(), quoted.dst.ip())
+                    && live.tcp.handshake.syn_ack.is_none()
+                    && quoted.id.is_none_or(|id| syn.ip_id == Some(id))
+            })
+        };
+        let mut waiting = self.state.half_open.iter().rev().take(LAST);
+        waiting.find(|(slot, id, _)| fits(*slot, *id)).map(|(slot, _, _)| *slot)
     }
 
     /// Takes connections out that are over, and attempts to which nothing can be added.

@@ -119,6 +119,39 @@ fn a_mirror_port_that_doubles_every_frame_changes_nothing() {
 }
 
 #[test]
+fn a_mirror_that_sends_through_a_tunnel_changes_nothing() {
+    // VXLAN as cloud mirrors send it: Ethernet, IPv4, UDP 4789, network 42, and the frame.
+    const OUTER: usize = 14 + 20 + 8 + 8;
+    let shell = |inside: usize| {
+        let length = |less: usize| u16::try_from(inside + OUTER - less).unwrap_or(u16::MAX).to_be_bytes();
+        let mut bytes = vec![0x02, 0, 0, 0, 0xAA, 1, 0x02, 0, 0, 0, 0xAA, 2, 0x08, 0, 0x45, 0];
+        bytes.extend(length(14));
+        bytes.extend([0, 7, 0, 0, 60, 17, 0, 0, 172, 16, 0, 1, 172, 16, 0, 2]);
+        bytes.extend([0x9C, 0x40, 0x12, 0xB5]);
+        bytes.extend(length(34));
+        bytes.extend([0, 0, 0x08, 0, 0, 0, 0, 0, 42, 0]);
+        bytes
+    };
+    holds("a tunnel", &golden::truths(), |frames| {
+        frames
+            .iter()
+            .map(|kept| match kept.link {
+                LinkType::ETHERNET => {
+                    let mut bytes = shell(kept.wire_len as usize);
+                    bytes.extend(&kept.bytes);
+                    Kept {
+                        bytes,
+                        wire_len: kept.wire_len + OUTER as u32,
+                        ..kept.clone()
+                    }
+                }
+                _ => kept.clone(),
+            })
+            .collect()
+    });
+}
+
+#[test]
 fn strangers_in_between_change_nothing() {
     // Web traffic of another client, one packet after each packet of the case.
     let stranger = |n: u64| {
