@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use etherparse::PacketBuilder;
 use rdpwhy::capture::{Frame, FrameNo, LinkType, PacketOptions, Timestamp};
-use rdpwhy::packet::{checksum, decode, fast, identity};
+use rdpwhy::packet::{checksum, decode, fast};
 
 fn frame(bytes: &[u8]) -> Frame<'_> {
     Frame {
@@ -47,14 +47,12 @@ fn packet(c: &mut Criterion) {
     let ordinary = segment();
     let tunnelled = mirrored(&ordinary);
     let (ordinary, tunnelled) = (frame(&ordinary), frame(&tunnelled));
-    let whole = decode(&ordinary).expect("an ordinary frame decodes");
 
     let mut group = c.benchmark_group("packet");
     group.throughput(Throughput::Elements(1));
     group.bench_function("peek", |b| b.iter(|| fast::peek(black_box(&ordinary))));
     group.bench_function("decode", |b| b.iter(|| decode(black_box(&ordinary))));
     group.bench_function("decode in VXLAN", |b| b.iter(|| decode(black_box(&tunnelled))));
-    group.bench_function("identity", |b| b.iter(|| identity(black_box(&whole))));
     group.bench_function("checksum", |b| b.iter(|| checksum::of_frame(black_box(&ordinary))));
     group.finish();
 }

@@ -8,7 +8,6 @@ pub mod fingerprint;
 pub mod fragments;
 pub mod glimpse;
 mod icmp;
-mod identity;
 mod ip;
 mod link;
 mod transport;
@@ -18,7 +17,6 @@ mod wifi;
 use std::net::{IpAddr, SocketAddr};
 
 pub use decode::{decode, decode_checked};
-pub use identity::identity;
 pub(crate) use link::{PPP_ETHER, PPP_HDLC, RAW_BSDOS};
 pub use tunnel::{GENEVE_PORT, VXLAN_PORTS};
 pub(crate) use wifi::{IEEE802_11, PPI, RADIOTAP};
