@@ -102,6 +102,7 @@ pub(super) fn of(start: &[u8]) -> Format {
             false,
         ),
         [b'E', b'l', b'f', b'F', b'i', b'l', b'e', 0, ..] => other("a Windows event log, .evtx"),
+        [0x0a, 0x0d, 0x0d, 0x0a, ..] if start.len() < 12 => other("a pcapng file that ends in its first block"),
         [0x0d, 0x0a, 0x0d, ..] | [0x0a, 0x0d, 0x0a, ..] | [0x0a, 0x0a, ..] if mangled(start) => {
             other("a pcapng file that a transfer in text mode has destroyed; transfer it again in binary mode")
         }

@@ -87,7 +87,7 @@ impl Tally {
         self.no > 0
     }
 
-    /// Gives a number to a packet that is there but cannot be read, so that the numbers of the others stay Wireshark's.
+    /// Gives a number to a packet that is there but cannot be read, or to a record that is no packet, so that the numbers of the others stay Wireshark's.
     pub(super) fn unreadable_frame(&mut self) {
         self.no += 1;
     }

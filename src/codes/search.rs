@@ -203,7 +203,7 @@ fn by_words(words: &[&str], named: &[&'static Space]) -> Answer {
     answer
 }
 
-/// Lower is better: the name itself, its beginning, a part of it, words of name and meaning.
+/// Lower is better: the name itself, its beginning, a part of it, words of name and meaning, words of the whole entry.
 fn rank(hit: Hit, whole: &str, words: &[&str]) -> Option<u8> {
     /// Shorter parts of names ("nla", "rap") must be words of their own, not letters within another.
     const SHORTEST_PART: usize = 4;
@@ -229,7 +229,19 @@ fn rank(hit: Hit, whole: &str, words: &[&str]) -> Option<u8> {
     if words.iter().all(named) {
         return Some(3);
     }
-    words.iter().all(|word| named(word) || meant(word)).then_some(4)
+    if words.iter().all(|word| named(word) || meant(word)) {
+        return Some(4);
+    }
+    // The rest of an entry speaks of other things, too: one word is not enough.
+    let told = |word: &&str| {
+        hit.code
+            .remedy
+            .iter()
+            .copied()
+            .chain(hit.code.not)
+            .any(|text| has(text, word))
+    };
+    (words.len() > 1 && words.iter().all(|word| named(word) || meant(word) || told(word))).then_some(5)
 }
 
 fn squeeze(text: &str) -> String {

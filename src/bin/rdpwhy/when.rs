@@ -75,6 +75,9 @@ impl FromStr for Moment {
         if let Ok(date_time) = text.parse::<DateTime>() {
             return Ok(Moment::Civil(date_time));
         }
+        if let Some(exact) = epoch(text) {
+            return Ok(Moment::Exact(exact));
+        }
         // Only with a colon: "2308" is a code, and a slip, not the time 23:08.
         match text.parse::<Time>() {
             Ok(time) if text.contains(':') => Ok(Moment::OfDay(time)),
@@ -83,13 +86,31 @@ impl FromStr for Moment {
     }
 }
 
+/// Seconds since 1970 as `tshark -e frame.time_epoch` prints them: nine digits or more, so that no code is taken for them.
+fn epoch(text: &str) -> Option<Timestamp> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.len() < 9 || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let nanos: i64 = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    whole
+        .parse::<i64>()
+        .ok()?
+        .checked_mul(1_000_000_000)?
+        .checked_add(nanos)
+        .map(Timestamp)
+}
+
 fn span(text: &str) -> Option<Span> {
     let duration: SignedDuration = text.parse().ok().filter(|_| !text.starts_with(['-', '+']))?;
     i64::try_from(duration.as_nanos()).ok().filter(|&ns| ns >= 0).map(Span)
 }
 
 fn not_understood(typed: &str) -> String {
-    format!("{typed:?} is no time; write 2026-03-04T10:53:00Z, \"2026-03-04 10:53\", 10:53, +30s or -5m")
+    format!(
+        "{typed:?} is no time; write 2026-03-04T10:53:00Z, \"2026-03-04 10:53\", 10:53, 1772621580.5 (seconds since 1970), +30s or -5m"
+    )
 }
 
 #[cfg(test)]

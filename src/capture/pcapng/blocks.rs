@@ -188,7 +188,9 @@ impl Pcapng {
                 self.tally
                     .shortfall("a block of secrets contradicts itself", self.window.offset());
             }
-            // Name resolution, custom and unknown blocks tell nothing about packets.
+            // Wireshark shows these as records among the packets, with numbers of their own.
+            kind::SYSTEMD_JOURNAL | kind::CUSTOM | kind::CUSTOM_NOT_COPIED => self.tally.unreadable_frame(),
+            // Name resolution and unknown blocks tell nothing about packets.
             _ => {}
         }
         None
