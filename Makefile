@@ -59,7 +59,7 @@ FUZZ_TARGETS = capture packet rdp tls udp side gateway examine
 fuzz: setup
 	$(CARGO) run --quiet --manifest-path tests/fuzz/Cargo.toml --release --example seeds
 	cd tests && for target in $(FUZZ_TARGETS); do \
-		$(CARGO) fuzz run --fuzz-dir fuzz -s none $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -max_len=65536 || exit 1; \
+		$(CARGO) fuzz run --fuzz-dir fuzz -s none $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=1024 -timeout=10 -max_len=$$(if [ $$target = examine ]; then echo 8192; else echo 65536; fi) || exit 1; \
 	done
 
 # The forensics of resets against simulated connections of known origin; the figures are in docs/calibration.md.

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rdpwhy::capture::{self, Direction, Event, Frame, FrameNo, LinkType, OpenOptions, PacketOptions, Timestamp};
 use rdpwhy::examine::{Examiner, Options};
+use rdpwhy::flow::Limits;
 use rdpwhy::packet::{self, fragments::Reassembler};
 use rdpwhy::protocol::{self, Parsed};
 
@@ -178,7 +179,20 @@ pub fn examine(bytes: &[u8]) {
         OpenOptions { read_ahead: false },
     );
     let Ok(mut source) = source else { return };
-    let mut examiner = Examiner::new(Options::default());
+    // Narrow bounds: they are met by short inputs, too, and tables that nothing fills cost no time.
+    let limits = Limits {
+        connections: 8,
+        half_open: 4,
+        strangers: 8,
+        dismissed: 8,
+        verdicts: 4,
+        lookups: 8,
+        ..Limits::default()
+    };
+    let mut examiner = Examiner::new(Options {
+        limits,
+        ..Options::default()
+    });
     let mut last = FrameNo(0);
     while let Ok(Some(event)) = source.next() {
         match event {
