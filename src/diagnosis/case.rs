@@ -10,7 +10,7 @@ use crate::attempt::tickets::Tickets;
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Confidence, EndedBy, Evidence, Leans, Mechanism, Verdict};
-use crate::flow::{Marks, Reset, Seen, Side, Values};
+use crate::flow::{Marks, Opening, Reset, Seen, Side, Values};
 use crate::forensics::reset::trigger::RoundTrip;
 use crate::forensics::{self, Attribution, Elsewhere, Maker};
 use crate::packet::TcpFlags;
@@ -438,6 +438,38 @@ impl Case<'_> {
     /// The phase that the connection did not complete.
     pub fn phase(&self) -> Phase {
         self.progress.phase
+    }
+
+    /// Whether what was captured of the logon is too little to tell from it how the logon ended: a direction is missing, bytes are, or
+    /// the beginning is. Words that were captured whole are as good as ever.
+    pub fn is_blind(&self) -> bool {
+        let Some(closed) = self.close.frame(self.t) else {
+            return false;
+        };
+        match self.phase() {
+            Phase::Session => return false,
+            Phase::Tcp => return self.t.tcp.opening == Opening::MidStream,
+            _ => {}
+        }
+        // By the frames and not by their times: clocks step.
+        let hole = self
+            .t
+            .outer()
+            .any(|moment| matches!(moment.what, What::Gap(_)) && moment.frames.first <= closed);
+        let unseen = Side::BOTH.into_iter().any(|side| self.t.tcp.half[side].unseen_at_end() > 0);
+        hole || unseen || self.is_headless() || self.t.only_side().is_some()
+    }
+
+    /// Whether the capture starts so late that what comes first cannot be told: without the Connection Confirm nobody knows whether
+    /// CredSSP follows TLS, without a ClientHello nobody knows that it is TLS that begins.
+    fn is_headless(&self) -> bool {
+        let t = self.t;
+        let begins = match t.role {
+            Role::Rdp if self.phase() > Phase::Tls => t.confirm().is_some(),
+            Role::Rdp => t.confirm().is_some() || t.request().is_some() || t.client_hello().is_some(),
+            _ => t.client_hello().is_some(),
+        };
+        t.tcp.opening == Opening::MidStream && !begins
     }
 
     /// Whether this side closed, by the addresses on the packet.

@@ -147,7 +147,16 @@ fn ends(t: &Transcript, reset: &Reset) -> bool {
             seen.no > reset.seen.no && seen.side == side && !seen.is_reset() && seen.at.since(reset.seen.at) > under_way
         })
     };
-    !(goes_on(Side::Client) && goes_on(Side::Server))
+    match t.only_side() {
+        // The other side is not heard, but it is acknowledged: where that goes on growing, it goes on speaking.
+        Some(side) => {
+            let known = reset.own_last.map_or(reset.seen.ack, |own| own.ack);
+            !t.tcp.log.iter().any(|seen| {
+                seen.side == side && seen.no > reset.seen.no && !seen.is_reset() && (seen.ack.wrapping_sub(known) as i32) > 0
+            })
+        }
+        None => !(goes_on(Side::Client) && goes_on(Side::Server)),
+    }
 }
 
 /// Packets that had left before a reset arrived come this much later at most, where the round trip is short or not known.

@@ -4,7 +4,7 @@ use crate::capture::Span;
 use crate::diagnosis::causes;
 use crate::examine::Options;
 use crate::report::model::{Attempt, Connection, Overall};
-use crate::transcript::Transport;
+use crate::transcript::{Phase, Role, Transport};
 
 /// A failed attempt is history where the same client reached the same server within this time after it: the user got in.
 const RECOVERED: Span = Span::secs(60);
@@ -122,17 +122,34 @@ fn side_channel<'a>(connections: &'a [Connection], attempts: &[Attempt], attempt
 fn is_probe(attempt: &Attempt, attempts: &[Attempt], connections: &[Connection]) -> bool {
     // Connections are numbered in their order.
     let place = |id: &u32| connections.binary_search_by_key(id, |one| one.id).ok();
-    let mut own = attempt
+    let own = attempt
         .connections
         .iter()
         .filter_map(place)
         .filter_map(|at| connections.get(at));
-    let single = own.all(|one| one.transport == Transport::Udp && one.metrics.packets[0] <= 1);
+    let single = || own.clone().all(|one| one.transport == Transport::Udp && one.metrics.packets[0] <= 1);
     let known = || {
         attempts
             .iter()
             .any(|other| other.id != attempt.id && other.client == attempt.client)
     };
     let healthy = || attempts.iter().any(|other| other.id != attempt.id && other.verdict.healthy());
-    single && !known() && healthy()
+    (is_check(attempt, own.clone()) || (single() && !known())) && healthy()
+}
+
+/// Whether an attempt is what health checks, monitors and port scanners do: it opens the port and leaves without a word, or asks for the
+/// protocol and leaves at once with the answer. No user waits for it. `own` are its connections.
+fn is_check<'a>(attempt: &Attempt, mut own: impl Iterator<Item = &'a Connection>) -> bool {
+    /// Who leaves later may have read a question first.
+    const AT_ONCE: Span = Span::secs(2);
+    /// Connection Requests are no longer; a ClientHello never is as short.
+    const REQUEST: u64 = 90;
+    attempt.verdict.cause.slug == causes::ABORTED_BY_CLIENT.slug
+        && own.all(|one| {
+            let said = one.metrics.bytes[0];
+            one.transport == Transport::Tcp
+                && one.role == Role::Rdp
+                && one.phase <= Phase::Tls
+                && (said == 0 || (said <= REQUEST && one.duration <= AT_ONCE))
+        })
 }

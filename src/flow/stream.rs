@@ -57,6 +57,11 @@ impl Stream {
         self.held + self.waiting.capacity() * size_of::<Waiting>() + self.recent.capacity() * size_of::<Print>()
     }
 
+    /// The sequence number after the last byte that was handed on; nothing before the first.
+    pub(super) fn delivered(&self) -> Option<u32> {
+        self.delivered
+    }
+
     /// Whether some byte of `seq .. seq + len` has not been captured yet.
     pub(super) fn lacks(&self, seq: u32, len: u32) -> bool {
         let Some(delivered) = self.delivered else { return false };

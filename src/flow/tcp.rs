@@ -128,6 +128,18 @@ pub struct Half {
 }
 
 impl Half {
+    /// Bytes at the end of what this side said that the other side has acknowledged and the capture never saw. Zero where the
+    /// capture shows neither the SYN nor any data of this side.
+    pub fn unseen_at_end(&self) -> u32 {
+        let end = self.stream.delivered().or(self.isn.map(|isn| isn.wrapping_add(1)));
+        let (Some(acked), Some(end)) = (self.acked, end) else {
+            return 0;
+        };
+        let beyond = acked.wrapping_sub(end) as i32;
+        // A FIN counts as one, and says nothing.
+        u32::try_from(beyond.saturating_sub(1)).unwrap_or(0)
+    }
+
     fn new() -> Half {
         Half {
             isn: None,

@@ -3,8 +3,9 @@
 //! A packet passed if it was acknowledged, also selectively. Seen from the sender's side the large segments are repeated in vain while
 //! shorter ones after them arrive; seen from the receiver's side a hole stays open while shorter packets go past it.
 
-use crate::capture::Span;
+use crate::capture::{Span, Timestamp};
 use crate::flow::{Connection, IcmpSeen, Marks, Seen, Side};
+use crate::transcript::Transcript;
 
 /// The sizes that a path lets through and those that it does not, in bytes of IP packet.
 #[derive(Clone, Debug)]
@@ -41,11 +42,12 @@ const IN_VAIN: Span = Span::millis(1500);
 const COPIES: usize = 8;
 
 /// Looks for a black hole for large packets in either direction.
-pub fn find(tcp: &Connection) -> Option<BlackHole> {
+pub fn find(t: &Transcript) -> Option<BlackHole> {
+    let tcp = &t.tcp;
     Side::BOTH
         .into_iter()
         .find_map(|side| from_before(tcp, side))
-        .or_else(|| Side::BOTH.into_iter().find_map(|side| from_behind(tcp, side)))
+        .or_else(|| Side::BOTH.into_iter().find_map(|side| from_behind(tcp, side, t.window.last)))
 }
 
 /// Headers of a full segment: IP, TCP and timestamps.
@@ -138,8 +140,8 @@ fn from_before(tcp: &Connection, side: Side) -> Option<BlackHole> {
     })
 }
 
-/// Behind the hole: bytes are missing that no packet ever brings, and what comes is short.
-fn from_behind(tcp: &Connection, side: Side) -> Option<BlackHole> {
+/// Behind the hole: bytes are missing that no packet ever brings, and what comes is short. `ends` is the end of the capture.
+fn from_behind(tcp: &Connection, side: Side, ends: Timestamp) -> Option<BlackHole> {
     let half = &tcp.half[side];
     let (acked, next) = (half.acked?, half.next?);
     if (next.wrapping_sub(acked) as i32) <= 0 || half.fin.is_some() || tcp.resets.iter().any(|reset| reset.seen.side == side) {
@@ -162,7 +164,10 @@ fn from_behind(tcp: &Connection, side: Side) -> Option<BlackHole> {
     let full = hole >= segment && hole % segment == 0;
     let largest = came_since.iter().map(|seen| on_the_wire(tcp, seen)).max()?;
     let headers = first.ip_len.saturating_sub(first.len);
-    let watched = tcp.last().at.since(first.at);
+    // Its sender repeats the missing bytes within a second; where nothing comes, the capture must have waited for that.
+    let spoken = tcp.last().at.since(first.at);
+    let waited = ends.since(first.at);
+    let watched = if waited >= IN_VAIN { waited } else { spoken };
     let asks = tcp
         .log
         .iter()

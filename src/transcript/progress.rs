@@ -1,7 +1,7 @@
 //! How far a connection came: which phases it completed, when, in which frame, and whether that was read or inferred.
 
 use crate::capture::{FrameNo, Timestamp};
-use crate::flow::{Opening, Side};
+use crate::flow::{Opening, Seen, Side};
 use crate::protocol::tls::record::{ContentType, Version};
 use crate::transcript::hidden::{self, Hidden, Line};
 use crate::transcript::phase::{Phase, Role};
@@ -112,6 +112,8 @@ impl Walk {
         let midstream = t.tcp.opening == Opening::MidStream;
         match t.tcp.handshake.ack.filter(|_| t.tcp.handshake.syn_ack.is_some()) {
             Some((frame, at)) => self.complete(Phase::Tcp, at, frame, false),
+            // Resets alone: what they answer, a SYN as likely as anything, was not captured.
+            None if midstream && t.tcp.log.iter().all(Seen::is_reset) => return (Phase::Tcp, false),
             None if midstream || !t.moments.is_empty() => {}
             None => return (Phase::Tcp, false),
         }

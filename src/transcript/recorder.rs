@@ -511,7 +511,11 @@ impl Layer {
                 }
                 return;
             }
-            Tpdu::ConnectionRequest(request) => What::Request(Box::new(request.clone())),
+            Tpdu::ConnectionRequest(request) => {
+                // It comes first: whatever the server says now is its first word, wherever the capture began.
+                self.lost[side.other()] = false;
+                What::Request(Box::new(request.clone()))
+            }
             Tpdu::ConnectionConfirm(confirm) => What::Confirm(Box::new(confirm.clone())),
             Tpdu::DisconnectRequest(request) => What::X224Disconnect(request.reason),
             Tpdu::Error(error) => What::X224Error(error.cause),

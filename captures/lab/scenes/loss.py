@@ -183,6 +183,19 @@ def pmtu_tls(lab):
     time.sleep(0.2)
 
 
+@scene("pmtu-tls-1300-waiting", "Packets above 1300 bytes vanish: the certificate never arrives, and the client still waits for it")
+def pmtu_tls_waiting(lab):
+    lab.chain("client", "r1", "~wire", "r2", "server")
+    lab.wire.delay(0.015)
+    lab.record_ends()
+    lab.certificate("-addext", "nsComment=" + "x" * 1800)
+    pair = lab.pair()
+    pair.until("x224")
+    lab.wire.rule(drop(larger_than(1300)))
+    pair.until("tls", timeout=5, wait=False)
+    lab.server.run("ping", "-c", "1", lab.client.v4, check=False)
+
+
 @scene("pmtu-session-1280-v6", "Packets above 1280 bytes vanish in IPv6: small ones pass, the first picture does not")
 def pmtu_v6(lab):
     pair = played(lab, 6, phase="activation")

@@ -1,11 +1,12 @@
 """X.224 negotiation that ends the connection: failure codes, closes, and hosts that speak no RDP."""
 
 import os
+import time
 
 from authority import Authority
 from responder import Responder, close_after_request, refuse
-from scene import scene
-from software import SERVER_NAME, environment, network, nginx, refused, shadow, write, xrdp
+from scene import scene, stop
+from software import SERVER_NAME, environment, freerdp, network, nginx, refused, shadow, write, xrdp
 
 
 def own_certificate(lab):
@@ -133,3 +134,30 @@ def negotiation_closed_stunnel(lab):
                  "cert = %s\nkey = %s\n" % (certificate, key))
     lab.server.serve("stunnel4", conf, port=3389, env=environment(lab))
     refused(lab, lab.server.v4, keys=False)
+
+
+@scene("not-rdp-echo", "An echo service on port 3389 sends the Connection Request back")
+def not_rdp_echo(lab):
+    network(lab)
+
+    def echo(connection):
+        connection.sendall(connection.recv(4096))
+        connection.recv(4096)
+
+    Responder(lab, echo)
+    process = freerdp(lab, lab.server.v4, "/sec:tls", keys=False)
+    time.sleep(4)
+    stop(process)
+    time.sleep(0.2)
+
+
+@scene("not-rdp-tls-alert", "A TLS service on port 3389 answers the Connection Request with a TLS alert")
+def not_rdp_tls_alert(lab):
+    network(lab)
+
+    def alert(connection):
+        connection.recv(4096)
+        connection.sendall(bytes.fromhex("15030100020246"))  # fatal, protocol_version
+
+    Responder(lab, alert)
+    refused(lab, lab.server.v4, "/sec:tls", keys=False)

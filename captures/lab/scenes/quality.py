@@ -171,3 +171,40 @@ def clock_step(lab):
     lab.moves.append((time.time(), -2.0))
     pair.traffic()
     pair.goodbye()
+
+
+@scene("capture-late-start-healthy", "The capture starts in the last moments of a session, which its client ends by RST,ACK")
+def late_start(lab):
+    road(lab)
+    pair = lab.pair()
+    assert pair.until("session")
+    time.sleep(0.2)
+    lab.record("client", "client")
+    pair.traffic(rounds=2)
+    pair.client.abort()
+    time.sleep(0.2)
+
+
+@scene("capture-snaplen-clock-step-healthy", "80 bytes of every packet, and a clock set back by two seconds, in a healthy session")
+def snaplen_clock_step(lab):
+    road(lab)
+    lab.record("client", "client")
+    lab.snaplen["client"] = 80
+    pair = lab.pair()
+    assert pair.until("session") and pair.traffic()
+    lab.moves.append((time.time(), -2.0))
+    pair.traffic()
+    pair.goodbye()
+
+
+@scene("capture-one-direction-challenged", "Only the server's packets; a forged RST among them was challenged, and the session goes on")
+def one_direction_challenged(lab):
+    road(lab)
+    lab.server.sysctl(net__ipv4__ip_default_ttl=128, net__ipv4__tcp_timestamps=0)
+    lab.record("client", "client", only="tcp src port 3389")
+    pair = lab.pair()
+    assert pair.until("session") and pair.traffic(rounds=4)
+    lab.wire.rule(once(session_data, lambda p: p.inject(
+        reset(p.packet, "sender", seq=p.packet.ack + 1000, ttl=64, ip_id=0x0999), "<")))
+    assert pair.traffic(rounds=4)
+    pair.goodbye()

@@ -218,3 +218,19 @@ def our_ack_lost(lab):
     lab.wire.rule(drop(lambda p: p.is_tcp and not p.flags & SYN, ">"))
     pair = lab.pair(timeout=14)
     pair.until("x224", wait=False)
+
+
+@scene("syn-reset-beside-client-v6", "The client's own router refuses the SYN at once; two packets of the host are all there is to compare")
+def syn_reset_beside_client(lab):
+    lab.chain("client", "r1", "r2", "r3", "server")
+    lab.record("client", "client")
+    lab.net["r1"].firewall("forward", "tcp dport 3389 reject with tcp reset")
+    other_flow(lab, 6)
+    lab.xfreerdp(target(lab, 6))
+
+
+@scene("port-closed-one-direction", "The host refuses the SYNs, and only its own packets were captured")
+def port_closed_one_direction(lab):
+    road(lab, ends=())
+    lab.record("between", "r1", "r2", only="src host " + lab.server.v4)
+    lab.xfreerdp(target(lab, 4))

@@ -165,6 +165,37 @@ def probe_x224(lab):
     time.sleep(0.3)
 
 
+@scene("session-among-checks", "A balancer's health checks, a monitor and a port scan beside the session of another client")
+def session_among_checks(lab):
+    lab.net.link("client", "r1").link("monitor", "r1").link("r1", "r2", wire="wire").link("r2", "server")
+    lab.ready()
+    lab.wire.delay(0.004)
+    lab.record("server", "server")
+
+    def check(*said, node="monitor", reset=False):
+        connection = lab.net[node].socket()
+        connection.connect((lab.server.v4, 3389))
+        for words in said:
+            connection.sendall(words)
+            read_tpkt(connection)
+        if reset:
+            abort(connection)
+        else:
+            connection.close()
+        time.sleep(0.1)
+
+    xrdp(lab, own_certificate(lab))
+    check(reset=True)
+    process = freerdp(lab, lab.server.v4, "/sec:tls", keys=False)
+    time.sleep(3)
+    check()
+    check(connection_request(1, "check"), reset=True)
+    time.sleep(1)
+    stop(process)
+    check(reset=True)
+    check(connection_request(3, ""))
+
+
 @scene("tls-server-slow", "The server answers the ClientHello after 5 s; the session works: slow is not dead")
 def tls_server_slow(lab):
     network(lab, keys=True)

@@ -1,22 +1,18 @@
 //! `capture_incomplete`: the last resort. Says what is missing and what to capture next.
 
-use crate::capture::Timestamp;
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::CAPTURE_INCOMPLETE;
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
-use crate::flow::Opening;
+use crate::flow::{Marks, Opening, Side};
 use crate::transcript::{Phase, What};
 
 /// The command that captures a connection in full on Windows, without anything to install.
 const ON_WINDOWS: &str = "on Windows: `pktmon start --capture --pkt-size 0 --comp nics -f rdp.etl`, reproduce, `pktmon stop`, `pktmon etl2pcap rdp.etl --out rdp.pcapng`";
 
-/// Finds where a close would be explained by what was not captured: one direction only, or holes in the logon. Who closed is seen,
-/// and why is not.
+/// Finds where a close would be explained by what was not captured. Who closed is seen, and why is not.
 pub fn holed(case: &Case<'_>) -> Option<Finding> {
-    let closed = case.close.at(case.t)?;
-    let in_logon = (Phase::Tcp.place() + 1..Phase::Session.place()).contains(&case.phase().place());
-    (in_logon && case.has_hole(Timestamp(i64::MIN), closed)).then(|| judge(case))
+    case.is_blind().then(|| judge(case))
 }
 
 /// Always finds: too little is known.
@@ -25,6 +21,7 @@ pub fn judge(case: &Case<'_>) -> Finding {
     let last = t.tcp.last();
     let host = case.server_label();
     let gap = t.outer().find(|moment| matches!(moment.what, What::Gap(_)));
+    let unseen = Side::BOTH.into_iter().find(|side| t.tcp.half[*side].unseen_at_end() > 0);
     let (why, what_next) = if let Some(seen) = t.only_side() {
         (
             format!(
@@ -40,9 +37,7 @@ pub fn judge(case: &Case<'_>) -> Finding {
             ),
             "start the capture before the connection is opened",
         )
-    } else if let (Some(_), phase) = (gap, case.phase())
-        && phase != Phase::Session
-    {
+    } else if (gap.is_some() || unseen.is_some()) && case.phase() != Phase::Session {
         (
             format!("bytes of the handshake with {host} are missing from the capture, just where the answer lies"),
             "capture without a snap length and without loss (a larger buffer, a filter on the host)",
@@ -78,6 +73,14 @@ pub fn judge(case: &Case<'_>) -> Finding {
         case.packet(last, "the last packet of the connection in this capture"),
     )
     .because(gap.map(|moment| case.moment(moment, "bytes before this frame were not captured")))
+    .because(unseen.and_then(|side| {
+        let told = t
+            .tcp
+            .log
+            .iter()
+            .find(|seen| seen.side != side && seen.marks.has(Marks::ACKS_UNSEEN))?;
+        Some(case.packet(told, format!("acknowledges bytes of the {side} that were not captured")))
+    }))
     .because(case.close_evidence())
     .remedy(what_next)
     .remedy(ON_WINDOWS)

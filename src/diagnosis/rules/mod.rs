@@ -22,44 +22,57 @@ mod tls_sealed;
 mod way;
 
 use crate::diagnosis::case::{Case, Finding};
+use crate::transcript::Phase;
 
 /// A rule: looks at a case, and finds something or nothing.
 pub type Judge = fn(&Case<'_>) -> Option<Finding>;
 
+/// What a rule needs of the capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    /// It goes by words or packets that are there.
+    Little,
+    /// It also goes by what was not said, or by what an inferred message must have been: it needs the whole logon.
+    Whole,
+}
+
 /// The rules, the most telling first: what was said, then what was measured, then who closed.
-pub const RULES: &[(&str, Judge)] = &[
-    ("a refusal in the negotiation", negotiation::refusal),
-    ("a service that is no RDP", negotiation::not_rdp),
-    ("the way to the host", way::judge),
-    ("a device that re-signs TLS", inspection::judge),
-    ("a TLS alert", tls::alert),
-    ("a gateway's answer", gateway::judge),
-    ("a TLS alert under encryption", tls_sealed::judge),
-    ("a reset by a device", reset::by_device),
-    ("an error of the KDC", kerberos::judge),
-    ("a refused logon", nla::refusal),
-    ("a mapping that was lost in silence", idle::judge),
-    ("large packets that vanish", pmtu::judge),
-    ("packets that vanish", loss::judge),
-    ("a licensing error", licensing::judge),
-    ("a denial", denied::denied),
-    ("a policy on CredSSP", nla::policy),
-    ("a reset that is no host's way to leave", reset::odd),
-    ("an ordinary end", ordinary::judge),
-    ("a session that the server ended", denied::session_closed),
-    ("a side that waited too long", timeout::judge),
-    ("a hole in the evidence", incomplete::holed),
-    ("a close in the logon", nla::closed),
-    ("a close in the negotiation", negotiation::closed),
-    ("a close in the TLS handshake", tls::closed),
-    ("a client that left", abort::judge),
-    ("a reset by the peer", reset::by_peer),
+pub const RULES: &[(&str, Needs, Judge)] = &[
+    ("a refusal in the negotiation", Needs::Little, negotiation::refusal),
+    ("a service that is no RDP", Needs::Little, negotiation::not_rdp),
+    ("the way to the host", Needs::Little, way::judge),
+    ("a device that re-signs TLS", Needs::Little, inspection::judge),
+    ("a TLS alert", Needs::Little, tls::alert),
+    ("a gateway's answer", Needs::Little, gateway::judge),
+    ("a TLS alert under encryption", Needs::Whole, tls_sealed::judge),
+    ("a reset by a device", Needs::Little, reset::by_device),
+    ("an error of the KDC", Needs::Whole, kerberos::judge),
+    ("a refused logon", Needs::Whole, nla::refusal),
+    ("a mapping that was lost in silence", Needs::Little, idle::judge),
+    ("large packets that vanish", Needs::Little, pmtu::judge),
+    ("packets that vanish", Needs::Little, loss::judge),
+    ("a licensing error", Needs::Whole, licensing::judge),
+    ("a denial", Needs::Whole, denied::denied),
+    ("a policy on CredSSP", Needs::Whole, nla::policy),
+    ("a reset that is no host's way to leave", Needs::Little, reset::odd),
+    ("an ordinary end", Needs::Little, ordinary::judge),
+    ("a session that the server ended", Needs::Little, denied::session_closed),
+    ("a side that waited too long", Needs::Whole, timeout::judge),
+    ("a hole in the evidence", Needs::Little, incomplete::holed),
+    ("a close in the logon", Needs::Whole, nla::closed),
+    ("a close in the negotiation", Needs::Whole, negotiation::closed),
+    ("a close in the TLS handshake", Needs::Whole, tls::closed),
+    ("a client that left", Needs::Whole, abort::judge),
+    ("a reset by the peer", Needs::Whole, reset::by_peer),
 ];
 
 /// The finding of the first rule that finds something. The last resort says that the capture is not enough.
 pub fn first(case: &Case<'_>) -> Finding {
+    // What was read after TLS in clear, or with keys, was read.
+    let in_part = case.is_blind() && (case.progress.inferred || case.phase() <= Phase::Tls);
     RULES
         .iter()
-        .find_map(|(_, judge)| judge(case))
+        .filter(|(_, needs, _)| !in_part || *needs == Needs::Little)
+        .find_map(|(_, _, judge)| judge(case))
         .unwrap_or_else(|| incomplete::judge(case))
 }

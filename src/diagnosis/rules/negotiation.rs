@@ -9,7 +9,7 @@ use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Act, Cause, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
 use crate::protocol::x224::{Answer, FailureCode};
-use crate::transcript::Phase;
+use crate::transcript::{Phase, What};
 
 /// A failure code of the server, in clear.
 pub fn refusal(case: &Case<'_>) -> Option<Finding> {
@@ -123,7 +123,9 @@ pub fn not_rdp(case: &Case<'_>) -> Option<Finding> {
     if case.phase() != Phase::X224 {
         return None;
     }
-    let port = case.t.server.port();
+    if let Some(finding) = other_service(case) {
+        return Some(finding);
+    }
     let (side, moment, foreign) = Side::BOTH
         .into_iter()
         .rev()
@@ -159,12 +161,8 @@ pub fn not_rdp(case: &Case<'_>) -> Option<Finding> {
         Act::Server,
         summary,
         case.moment(moment, format!("the {side} says \"{start}\"")),
-    )
-    .remedy(format!(
-        "check which service listens on TCP {port} of {}: `netstat -abno` or `Get-NetTCPConnection -LocalPort {port}`",
-        case.server_host()
-    ))
-    .remedy("check the address and the port in the client, and port forwarding or load balancing on the way");
+    );
+    let verdict = where_to_look(verdict, case);
     let (ended_by, mechanism) = match case.close {
         // The client that finds no RDP hangs up; what decided is the answer.
         _ if side == Side::Server && case.t.request().is_some() && !matches!(case.close, Close::Open) => {
@@ -173,6 +171,44 @@ pub fn not_rdp(case: &Case<'_>) -> Option<Finding> {
         _ => (case.close.ended_by(), case.close.mechanism()),
     };
     Some(Finding::new(verdict, ended_by, mechanism))
+}
+
+/// An answer to the Connection Request that is well formed and cannot come from Remote Desktop: a TLS alert before anybody began TLS,
+/// or the request itself, as an echo service sends it back.
+fn other_service(case: &Case<'_>) -> Option<Finding> {
+    case.t.request()?;
+    if case.t.client_hello().is_some() || case.t.confirm().is_some() || case.is_blind() {
+        return None;
+    }
+    let (moment, what) = case.t.outer().find_map(|moment| match (&moment.what, moment.side) {
+        (What::Alert(alert), Side::Server) => {
+            Some((moment, format!("TLS without X.224 (it answers with the TLS alert {alert})")))
+        }
+        (What::Request(_), Side::Server) => Some((moment, "a service that sends back what it gets (echo)".to_owned())),
+        _ => None,
+    })?;
+    let verdict = Verdict::new(
+        &NOT_RDP_SERVICE,
+        Confidence::Certain,
+        Act::Server,
+        format!("what answers on {} is not Remote Desktop but {what}", case.server_label()),
+        case.moment(moment, format!("the server answers the Connection Request: {what}")),
+    );
+    Some(Finding::new(
+        where_to_look(verdict, case),
+        EndedBy::Server,
+        Mechanism::Refusal,
+    ))
+}
+
+fn where_to_look(verdict: Verdict, case: &Case<'_>) -> Verdict {
+    let port = case.t.server.port();
+    verdict
+        .remedy(format!(
+            "check which service listens on TCP {port} of {}: `netstat -abno` or `Get-NetTCPConnection -LocalPort {port}`",
+            case.server_host()
+        ))
+        .remedy("check the address and the port in the client, and port forwarding or load balancing on the way")
 }
 
 /// The server took the Connection Request and closed without an answer.

@@ -30,7 +30,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     {
         return None;
     }
-    let hole = pmtu::find(&case.t.tcp)?;
+    let hole = pmtu::find(case.t)?;
     Some(finding(case, &hole))
 }
 

@@ -27,6 +27,17 @@ pub fn alert(case: &Case<'_>) -> Option<Finding> {
         // An alert that follows the other side's close answers it and decides nothing.
         alert.is_fatal(version) && closed.is_none_or(|at| moment.at <= at || case.close.side() == Some(moment.side))
     })?;
+    // Nobody turns down what was not begun: where the client said nothing after the Connection Confirm it had left, and this answers that.
+    let begun = case.t.confirm().is_none_or(|(confirm, _)| {
+        case.t
+            .tcp
+            .log
+            .iter()
+            .any(|seen| seen.side == Side::Client && seen.has_data() && seen.no > confirm.frames.last)
+    });
+    if moment.side == Side::Server && !begun && case.t.only_side().is_none() {
+        return None;
+    }
     if alert.description == Alert::CLOSE_NOTIFY {
         return None;
     }
@@ -78,6 +89,8 @@ fn meaning(case: &Case<'_>, moment: &Moment, alert: Alert) -> (&'static Cause, C
         48 => (&CERTIFICATE_UNTRUSTED, certain),
         42 | 46 if from_client => match seen {
             Some((cause, true)) => (cause, Confidence::Likely),
+            // Stacks say this for a wrong name and a wrong date, too; the certificate that would tell was not seen.
+            _ if case.t.certificate().is_none() => (&CERTIFICATE_BAD, Confidence::Likely),
             _ => (&CERTIFICATE_BAD, certain),
         },
         42..=44 | 46 | 113 => (&CERTIFICATE_BAD, certain),

@@ -22,10 +22,22 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     if let Some(finding) = one_way(case) {
         return Some(finding);
     }
+    if let Some(reset) = refusal_alone(case) {
+        return Some(closed(case, reset, Vec::new()));
+    }
     if case.phase() != Phase::Tcp || case.t.tcp.opening == Opening::MidStream {
         return None;
     }
     prohibited(case).or_else(|| refused(case)).or_else(|| dropped(case))
+}
+
+/// A reset that can only answer a SYN, where the SYN was not captured: RST,ACK with the sequence number 0 (RFC 9293 section 3.10.7.1),
+/// and nothing else of the connection.
+fn refusal_alone<'t>(case: &Case<'t>) -> Option<&'t Reset> {
+    let tcp = &case.t.tcp;
+    let reset = tcp.resets.first()?;
+    let refuses = reset.seen.side == Side::Server && reset.seen.seq == 0 && reset.seen.flags.has(TcpFlags::ACK);
+    (tcp.opening == Opening::MidStream && refuses && tcp.log.iter().all(Seen::is_reset)).then_some(reset)
 }
 
 /// One side answers, and the other goes on as if it had not.
@@ -44,7 +56,9 @@ fn one_way(case: &Case<'_>) -> Option<Finding> {
     let syn_again = again(Side::Client).next();
     let syn_ack_again: Vec<&Seen> = again(Side::Server).collect();
     let client_answered = tcp.handshake.ack.is_some();
-    if let (Some(syn), false) = (syn_again, client_answered) {
+    // One copy may have been on its way when the server answered.
+    let told_twice = again(Side::Client).count() >= 2 || case.t.window.last.since(answered) >= LONE_SYN;
+    if let (Some(syn), false, true) = (syn_again, client_answered, told_twice) {
         return Some(one_way_finding(
             case,
             Side::Server,
@@ -53,7 +67,7 @@ fn one_way(case: &Case<'_>) -> Option<Finding> {
         ));
     }
     let first = syn_ack_again.first()?;
-    if client_answered {
+    if client_answered && (syn_ack_again.len() >= 2 || case.t.window.last.since(first.at) >= LONE_SYN) {
         return Some(one_way_finding(
             case,
             Side::Client,

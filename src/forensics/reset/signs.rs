@@ -6,7 +6,7 @@ use crate::forensics::reset::stack::Stack;
 use crate::forensics::reset::weights::{Sign, Stage};
 use crate::forensics::reset::{IDLE, Scene};
 use crate::forensics::timers;
-use crate::forensics::vantage::initial_ttl;
+use crate::forensics::vantage::{initial_ttl, is_initial};
 use crate::packet::TcpFlags;
 use crate::transcript::What;
 
@@ -53,7 +53,6 @@ impl Scene<'_> {
                 self.side
             ));
         }
-        let share = if total < FEW { 0.5 } else { 1.0 };
         let away = known.iter().map(|(ttl, _)| ttl.abs_diff(seen.ttl)).min().unwrap_or(0);
         let others = match known.as_slice() {
             [(ttl, n)] => format!(
@@ -74,6 +73,8 @@ impl Scene<'_> {
             Sign::TtlSame
         } else if away >= 5 || (away >= 3 && initial_ttl(usual) != initial_ttl(seen.ttl)) {
             Sign::TtlFar
+        } else if away >= 2 && is_initial(seen.ttl) && known.iter().all(|(ttl, _)| *ttl < seen.ttl) {
+            Sign::TtlUnrouted
         } else if away >= 3 {
             Sign::TtlNear
         } else if known.len() == 1 && total >= MANY {
@@ -81,7 +82,11 @@ impl Scene<'_> {
         } else {
             Sign::TtlShifted
         };
-        let text = if proxied {
+        // No route is so short that routers vanish from it; any packet of the host shows that there are some.
+        let share = if total < FEW && sign != Sign::TtlUnrouted { 0.5 } else { 1.0 };
+        let text = if sign == Sign::TtlUnrouted {
+            format!("{text}; its maker is on this link, the {} is not", self.side)
+        } else if proxied {
             format!("{text}; only its SYN+ACK had {} as well", seen.ttl)
         } else {
             text

@@ -59,6 +59,8 @@ signs! {
     TtlFar: Path, 20.0;
     /// The TTL is three or four away.
     TtlNear: Path, 12.0;
+    /// The TTL is one that no router has touched, on a link that this side's packets reach through two routers or more.
+    TtlUnrouted: Path, 20.0;
     /// The TTL is one or two away from the only one that this side ever had, over five packets or more.
     TtlBeside: Path, 10.0;
     /// The TTL is one or two away; routes do that.
