@@ -17,6 +17,7 @@ pub use udp_case::UdpCase;
 pub use verdict::{Act, Alternative, Cause, Confidence, EndedBy, Evidence, Family, Leans, Mechanism, Remedy, Verdict};
 
 use crate::attempt::Attempt;
+use crate::transcript::{Progress, Transcript};
 
 /// The judgement of one attempt: a finding for each of its connections, and which of them decides.
 #[derive(Debug)]
@@ -70,13 +71,21 @@ fn share(attempt: &Attempt, findings: &mut [Finding], decisive: usize) {
 
 /// A connection that succeeded decides over those before it. Otherwise it is the failure that came furthest: a server that refused
 /// the logon explains more than its refusal of the retry without NLA. What cannot be judged, or was left by the client on its own,
-/// decides only where there is nothing else.
+/// decides only where there is nothing else, or where the capture ends while it is past the point at which the others failed.
 fn decisive(attempt: &Attempt, findings: &[Finding]) -> usize {
     let weight = |finding: &Finding| match finding.verdict.cause.slug {
         _ if finding.verdict.healthy() => 3,
         "capture_incomplete" => 0,
         "aborted_by_client" => 1,
         _ => 2,
+    };
+    let outdone = |at: usize, t: &Transcript, progress: &Progress| {
+        let mut later = attempt.connections.iter().zip(findings).skip(at + 1);
+        later.any(|((other, further), finding)| {
+            (other.role, other.server) == (t.role, t.server)
+                && finding.ended_by == EndedBy::Open
+                && further.completed(progress.phase)
+        })
     };
     let best = attempt
         .connections
@@ -85,7 +94,11 @@ fn decisive(attempt: &Attempt, findings: &[Finding]) -> usize {
         .enumerate()
         .max_by_key(|(at, ((t, progress), finding))| {
             let errand = rules::gateway::is_errand(attempt, t, progress);
-            let weight = if errand { -1 } else { weight(finding) };
+            let weight = match weight(finding) {
+                _ if errand => -1,
+                1 | 2 if outdone(*at, t, progress) => 0,
+                weight => weight,
+            };
             // Of equal failures the first one began it; of successes the last one is where the user works.
             let order = if finding.verdict.healthy() {
                 *at as i64

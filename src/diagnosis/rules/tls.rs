@@ -89,8 +89,8 @@ fn meaning(case: &Case<'_>, moment: &Moment, alert: Alert) -> (&'static Cause, C
         48 => (&CERTIFICATE_UNTRUSTED, certain),
         42 | 46 if from_client => match seen {
             Some((cause, true)) => (cause, Confidence::Likely),
-            // Stacks say this for a wrong name and a wrong date, too; the certificate that would tell was not seen.
-            _ if case.t.certificate().is_none() => (&CERTIFICATE_BAD, Confidence::Likely),
+            // Stacks say this for a wrong name and a wrong date, too; the certificate or the name that would tell was not seen.
+            _ if case.t.certificate().is_none() || asked_name(case).is_none() => (&CERTIFICATE_BAD, Confidence::Likely),
             _ => (&CERTIFICATE_BAD, certain),
         },
         42..=44 | 46 | 113 => (&CERTIFICATE_BAD, certain),
