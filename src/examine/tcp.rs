@@ -1,6 +1,6 @@
 //! The way of a TCP segment: past the lobby in a few steps if it is nothing of ours, else into its connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::attempt::tickets::KERBEROS;
 use crate::capture::{Frame, FrameNo, Span, Timestamp};
@@ -16,6 +16,10 @@ use crate::packet::{Body, IcmpMessage, Packet, Quoted, Segment, TcpFlags, checks
 use crate::protocol::Parsed;
 use crate::protocol::x224;
 use crate::transcript::{Recorder, Role, Transcript, What, Window};
+
+/// An ICMP error about a SYN comes within this time, and among so many of the latest.
+const ERROR_COMES: Span = Span::secs(3);
+const LAST_OPENED: usize = 64;
 
 /// A connection that is being followed.
 #[derive(Debug)]
@@ -557,7 +561,10 @@ impl Examiner {
             if matches!((message.v6, message.kind), (false, 0 | 8) | (true, 128 | 129)) {
                 self.state.context.hosts.learn(packet.ip.src, packet.ip.ttl, packet.no);
             } else if packet.cut.is_some() && matches!((message.v6, message.kind), (false, 3) | (true, 1)) {
-                self.udp_icmp_cut(packet, message);
+                match self.opened_by(packet.ip.dst, packet.at) {
+                    Some(live) => live.tcp.push_icmp(packet, message, Side::Client),
+                    None => self.udp_icmp_cut(packet, message),
+                }
             }
             return;
         };
@@ -576,11 +583,20 @@ impl Examiner {
         }
     }
 
+    /// The connection that a host is just opening, for an ICMP error to this host of whose quote nothing was captured.
+    fn opened_by(&mut self, client: IpAddr, at: Timestamp) -> Option<&mut Live> {
+        let mut waiting = self.state.half_open.iter().rev().take(LAST_OPENED);
+        let slot = waiting.find_map(|(slot, id, _)| {
+            let live = self.state.flows.get(*slot).filter(|live| live.id == *id)?;
+            let asked = live.client.ip() == client && live.tcp.handshake.syn_ack.is_none();
+            (asked && at.since(live.tcp.last().at) <= ERROR_COMES).then_some(*slot)
+        })?;
+        self.state.flows.get_mut(slot).map(|live| &mut **live)
+    }
+
     /// The connection of these hosts that waits for an answer to its SYN, for a quote whose ports a short snap length has cut off. The
     /// identification tells which packet is quoted, where there is one.
     fn opened_between(&self, quoted: &Quoted) -> Option<Slot> {
-        /// An ICMP error comes within a moment of what it is about.
-        const LAST: usize = 64;
         if quoted.protocol != TCP || quoted.src.port() != 0 || quoted.dst.port() != 0 {
             return None;
         }
@@ -593,7 +609,7 @@ impl Examiner {
                     && quoted.id.is_none_or(|id| syn.ip_id == Some(id))
             })
         };
-        let mut waiting = self.state.half_open.iter().rev().take(LAST);
+        let mut waiting = self.state.half_open.iter().rev().take(LAST_OPENED);
         waiting.find(|(slot, id, _)| fits(*slot, *id)).map(|(slot, _, _)| *slot)
     }
 

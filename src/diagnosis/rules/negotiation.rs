@@ -1,5 +1,6 @@
 //! X.224 negotiation: the server's failure codes, a server that closes without an answer, and services that are no RDP.
 
+use crate::capture::Timestamp;
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{
     MIDDLEBOX_RESET, NEGOTIATION_CLOSED_BY_SERVER, NEGOTIATION_INCONSISTENT, NLA_REQUIRED, NOT_RDP_SERVICE,
@@ -177,7 +178,7 @@ pub fn not_rdp(case: &Case<'_>) -> Option<Finding> {
 /// or the request itself, as an echo service sends it back.
 fn other_service(case: &Case<'_>) -> Option<Finding> {
     case.t.request()?;
-    if case.t.client_hello().is_some() || case.t.confirm().is_some() || case.is_blind() {
+    if case.t.client_hello().is_some() || case.t.confirm().is_some() {
         return None;
     }
     let (moment, what) = case.t.outer().find_map(|moment| match (&moment.what, moment.side) {
@@ -187,6 +188,10 @@ fn other_service(case: &Case<'_>) -> Option<Finding> {
         (What::Request(_), Side::Server) => Some((moment, "a service that sends back what it gets (echo)".to_owned())),
         _ => None,
     })?;
+    // The first answer may be what was not captured.
+    if case.has_hole(Timestamp(i64::MIN), moment.at) {
+        return None;
+    }
     let verdict = Verdict::new(
         &NOT_RDP_SERVICE,
         Confidence::Certain,

@@ -165,9 +165,15 @@ fn prohibited(case: &Case<'_>) -> Option<Finding> {
     } else {
         format!("the device {}", icmp.from)
     };
+    // What a short snap length has left of the message does not say which packet it is about; the moment does.
+    let sure = if icmp.message.quoted.is_some() {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    };
     let verdict = Verdict::new(
         cause,
-        Confidence::Certain,
+        sure,
         if by_host { Act::Server } else { Act::Network },
         format!("{who} answers the SYN to {} with ICMP: {words}", case.server_label()),
         case.shows(
