@@ -117,7 +117,7 @@ fn side_channel<'a>(connections: &'a [Connection], attempts: &[Attempt], attempt
         .max_by_key(|one| (one.attempt == attempt, one.verdict.confidence, std::cmp::Reverse(one.id)))
 }
 
-/// Whether an attempt is a single datagram of somebody who does nothing else here, beside sessions of others that work: scanners
+/// Whether an attempt is a check, or a single datagram of somebody who does nothing else here, beside sessions of others that work: scanners
 /// send such datagrams to every host that the Internet can reach.
 fn is_probe(attempt: &Attempt, attempts: &[Attempt], connections: &[Connection]) -> bool {
     // Connections are numbered in their order.
@@ -127,7 +127,10 @@ fn is_probe(attempt: &Attempt, attempts: &[Attempt], connections: &[Connection])
         .iter()
         .filter_map(place)
         .filter_map(|at| connections.get(at));
-    let single = || own.clone().all(|one| one.transport == Transport::Udp && one.metrics.packets[0] <= 1);
+    let single = || {
+        own.clone()
+            .all(|one| one.transport == Transport::Udp && one.metrics.packets[0] <= 1)
+    };
     let known = || {
         attempts
             .iter()
