@@ -5,7 +5,7 @@ use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::case::{Context, human};
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{EndedBy, Evidence, Leans, Mechanism, Verdict};
-use crate::flow::{Seen, Side};
+use crate::flow::{Opening, Seen, Side};
 use crate::transcript::moment::Multitransport;
 use crate::transcript::{Moment, Pdu, Phase, Role, Transcript, UdpProgress, UdpTranscript, What};
 
@@ -142,7 +142,12 @@ impl UdpCase<'_> {
         let works = progress.phase == Phase::Session;
         let close = Close::of(tcp);
         let after = tcp.ended().since(self.t.started());
+        let unknown = tcp.tcp.opening == Opening::MidStream;
         let words = match (works, after.0 > 0) {
+            (false, _) if unknown => format!(
+                "a TCP connection to {} goes on beside it, whose beginning is not here",
+                tcp.server
+            ),
             (true, true) => "the session itself runs over TCP meanwhile".to_owned(),
             (true, false) => "the session over TCP had come up".to_owned(),
             (false, _) => format!(
@@ -161,6 +166,11 @@ impl UdpCase<'_> {
                     tcp.server,
                     human(tcp.ended().since(done.done))
                 ),
+            ),
+            None if unknown => self.shows(
+                last.no,
+                last.at,
+                format!("the last packet of TCP to {}, which began before it was looked at", tcp.server),
             ),
             None => self.shows(
                 last.no,

@@ -392,6 +392,13 @@ pub fn alone(case: &UdpCase<'_>) -> Option<Finding> {
     let verdict = case.felt(verdict, &first, &last);
     let verdict = one_place(case, verdict, &silence);
     let verdict = advice::open_the_way(case, advice::bypass(case, verdict));
+    let verdict = match case.phase() {
+        Phase::Dtls => verdict.or(
+            &DTLS_FAILED,
+            "a host that cannot take the handshake, for want of a certificate or a version, may say nothing, and so may a device that looks into it",
+        ),
+        _ => verdict,
+    };
     let arrived = case.t.udp.half[other].largest;
     let (by, mechanism) = match refusal {
         Some((icmp, _)) if icmp.from != case.t.client.ip() && icmp.from != case.t.server.ip() => {
