@@ -11,7 +11,7 @@ use std::thread;
 
 use super::batch::{self, Batch, Events, Gather, Marker, Parts, Place};
 use super::options::OptionList;
-use super::{CaptureError, Event, Frame, PacketOptions, Source, SourceSummary};
+use super::{CaptureError, Event, Frame, PacketOptions, Shortfall, Source, SourceSummary};
 
 /// Buffers between the two threads.
 const BUFFERS: usize = 4;
@@ -215,6 +215,11 @@ impl Ahead {
             }
             Err(_) => {
                 self.ended = true;
+                self.summary.shortfalls.push(Shortfall {
+                    text: "reading stopped before the end of the capture".to_owned(),
+                    offset: None,
+                    after_frame: None,
+                });
                 Ok(false)
             }
         }

@@ -230,7 +230,7 @@ impl Pcap {
         let written = (self.layout.header, self.layout.packet_type);
         for (candidate, followers) in [(written, 0), (NOKIA, 1), (RED_HAT, 1), (SUSE, 1)] {
             (self.layout.header, self.layout.packet_type) = candidate;
-            if self.leads_on(followers) {
+            if self.leads_on(0, followers) {
                 return;
             }
         }
@@ -255,10 +255,9 @@ impl Pcap {
         self.layout.well_formed(record)
     }
 
-    /// Whether the record at the position is followed by [`FOLLOWERS`] records in step, or by the end of the file with
+    /// Whether the record `at` bytes after the position is followed by [`FOLLOWERS`] records in step, or by the end of the file with
     /// `at_least` so many records before it.
-    fn leads_on(&mut self, at_least: u32) -> bool {
-        let mut at = 0;
+    fn leads_on(&mut self, mut at: usize, at_least: u32) -> bool {
         let mut seconds = None;
         for place in 0..=FOLLOWERS {
             if !self.window.ensure(at + self.layout.header) {
@@ -293,7 +292,7 @@ impl Pcap {
             match found {
                 Some(at) => {
                     self.window.advance(at);
-                    if self.leads_on(0) {
+                    if self.leads_on(0, 0) {
                         return true;
                     }
                 }
@@ -310,10 +309,21 @@ impl Pcap {
         if self.joined_file() {
             return false;
         }
-        if self.leads_on(0) {
+        let from = self.window.offset();
+        // More bytes than the packet had: where others follow after as many as it had, the first number is damaged.
+        let record = self.record(0);
+        let whole = self.layout.header + record.wire as usize;
+        if record.captured > record.wire && (1..=MAX_PACKET).contains(&record.wire) && self.leads_on(whole, 0) {
+            self.tally.shortfall(
+                format!("a packet claims more bytes than it had; its {whole} bytes were skipped"),
+                from,
+            );
+            self.window.advance(whole);
+            return false;
+        }
+        if self.leads_on(0, 0) {
             return true;
         }
-        let from = self.window.offset();
         let found = self.resynchronise();
         if found {
             let skipped = self.window.offset() - from;

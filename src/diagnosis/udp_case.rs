@@ -59,7 +59,7 @@ const AFTER: Span = Span::secs(10);
 /// The port of STUN and TURN.
 const RELAY: u16 = 3478;
 /// A silent peer is given up for dead after this time (MS-RDPEUDP 3.1.1.9).
-const DEAD: Span = Span::secs(65);
+pub(super) const DEAD: Span = Span::secs(65);
 /// A segment of TCP with more than this is a part of the picture, and no mere heartbeat.
 const PICTURE: u32 = 200;
 /// A silence that begins this long before the close of TCP has another reason.

@@ -282,7 +282,7 @@ impl Examiner {
             .extend(self.state.relief.words(self.options.limits.flow_bytes));
         if self.state.gatherer.divided() > 0 {
             self.shortfalls.push(format!(
-                "{} attempts had more than {} connections and are told in parts",
+                "attempts with more than {1} connections are told in parts; they were divided {0} times",
                 self.state.gatherer.divided(),
                 self.options.limits.attempt_connections
             ));

@@ -16,8 +16,19 @@ const FEW: usize = 128;
 const DIGITS: u8 = 2;
 
 /// A histogram that is only asked which times two digits do not tell apart.
-static STEPS: LazyLock<Histogram<u32>> =
-    LazyLock::new(|| Histogram::new_with_bounds(1, LONGEST_US, DIGITS).expect("bounds that a histogram takes"));
+static STEPS: LazyLock<Option<Histogram<u32>>> = LazyLock::new(|| Histogram::new_with_bounds(1, LONGEST_US, DIGITS).ok());
+
+/// The longest time that two digits do not tell from this one.
+fn highest(micros: u32) -> u64 {
+    let micros = u64::from(micros);
+    STEPS.as_ref().map_or(micros, |steps| steps.highest_equivalent(micros))
+}
+
+/// The shortest of the kind.
+fn lowest(micros: u32) -> u64 {
+    let micros = u64::from(micros);
+    STEPS.as_ref().map_or(micros, |steps| steps.lowest_equivalent(micros))
+}
 
 /// What a report says of times, in microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,7 +112,7 @@ impl Spread {
                 let mut few = self.few.clone();
                 let middle = few.len().div_ceil(2).checked_sub(1)?;
                 let (_, micros, _) = few.select_nth_unstable(middle);
-                Some(STEPS.highest_equivalent(u64::from(*micros)))
+                Some(highest(*micros))
             }
         }
     }
@@ -113,12 +124,12 @@ impl Spread {
             None => {
                 let mut few = self.few.clone();
                 few.sort_unstable();
-                let up = |place: Option<&u32>| place.map(|micros| STEPS.highest_equivalent(u64::from(*micros)));
+                let up = |place: Option<&u32>| place.map(|micros| highest(*micros));
                 // As a histogram counts: the first time at which so many have been seen.
                 let at = |quantile: f64| (quantile * few.len() as f64).ceil() as usize;
                 let place = |quantile: f64| few.get(at(quantile).max(1) - 1);
                 Some(Figures {
-                    min: STEPS.lowest_equivalent(u64::from(*few.first()?)),
+                    min: lowest(*few.first()?),
                     median: up(place(0.5))?,
                     p95: up(place(0.95))?,
                     max: up(few.last())?,
@@ -167,7 +178,7 @@ impl Spread {
             }
             None => {
                 for micros in &self.few {
-                    let step = STEPS.highest_equivalent(u64::from(*micros));
+                    let step = highest(*micros);
                     own.record_n(step.saturating_sub(way), 1);
                 }
             }

@@ -301,16 +301,8 @@ impl Layer {
             && let Some(fragment) = inbox.bytes().get(used..)
         {
             let left = usize::from(header.length).saturating_sub(fragment.len());
-            if header.content_type == ContentType::HANDSHAKE
-                && !self
-                    .tls
-                    .get_or_insert_with(|| Box::new(Tls::new(&self.keys.shelf)))
-                    .is_sealed(side, header)
-            {
-                let said = self
-                    .tls
-                    .get_or_insert_with(|| Box::new(Tls::new(&self.keys.shelf)))
-                    .clear(side, header, fragment, first);
+            if header.content_type == ContentType::HANDSHAKE && !self.tls().is_sealed(side, header) {
+                let said = self.tls().clear(side, header, fragment, first);
                 for (began, what) in said {
                     self.say(side, began, stamp, what, moments);
                 }
@@ -319,7 +311,7 @@ impl Layer {
                 self.inbox[side].skip = left - missing;
                 self.lost[side] = false;
                 // What keys cannot open for the hole still has a size.
-                if self.tls.get_or_insert_default().is_sealed(side, header) {
+                if self.tls().is_sealed(side, header) {
                     self.passing[side] = Some((header, first));
                     if missing == left {
                         self.passed(side, stamp, moments);
@@ -461,6 +453,10 @@ impl Layer {
             }
             _ => {}
         }
+    }
+
+    fn tls(&mut self) -> &mut Tls {
+        self.tls.get_or_insert_with(|| Box::new(Tls::new(&self.keys.shelf)))
     }
 
     fn open(&mut self, side: Side, header: RecordHeader, fragment: &[u8], first: Stamp, last: Stamp, moments: &mut Moments) {

@@ -108,7 +108,8 @@ impl Tunnel {
 
     /// This connection is one of the tunnel's two.
     fn is_half(&mut self, name: Option<&str>) {
-        if let (Some(name), Inner::Whole(_)) = (name, &self.inner) {
+        // A tunnel inside a tunnel is nobody's, and must not meet its own lock.
+        if let (Some(name), Inner::Whole(_), Depth(1)) = (name, &self.inner, self.depth) {
             let (depth, limits, keys) = (self.depth, &self.limits, &self.keys);
             self.inner = Inner::Half(keys.halves.join(name, || Carried {
                 inner: Tunnel::layer(depth, limits, keys),

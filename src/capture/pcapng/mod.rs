@@ -236,9 +236,19 @@ impl Pcapng {
         }
     }
 
-    /// The two lengths of a block differ. Where the first leads to another block, it is the right one.
+    /// The two lengths of a block differ. Where the second is believed by the block behind it, the first is the damaged one; else, where the
+    /// first leads to another block, it is the right one.
     #[cold]
     fn bad_trailer(&mut self, len: usize) -> bool {
+        let shorter = (MIN_BLOCK..len)
+            .step_by(4)
+            .find(|&at| self.u32(at - 4) as usize == at && self.block_at(at));
+        if let Some(at) = shorter {
+            let text = format!("the two lengths of a block differ; its {at} bytes were skipped");
+            self.tally.shortfall(text, self.window.offset());
+            self.window.advance(at);
+            return false;
+        }
         let at_end = !self.window.ensure(len + 1);
         if at_end || self.block_at(len) {
             let text = "the two lengths of a block differ; the first was believed";

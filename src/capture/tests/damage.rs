@@ -152,6 +152,18 @@ fn survives(file: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+#[test]
+fn a_length_that_leads_to_another_packet_by_chance_loses_one_packet() {
+    // A flipped bit makes a length of a multiple of the packets' own: what it leads to is a packet, far behind.
+    for (ng, at, bit) in [(true, 7209, 3), (true, 2113, 6), (true, 3793, 6), (false, 1188, 4)] {
+        let mut file = if ng { pcapng_of(N) } else { pcap_of(N) };
+        file[at] ^= 1 << bit;
+        let outcome = drain(source(&file).unwrap()).unwrap();
+        assert_eq!(outcome.frames.len() as u32, N - 1, "{at}");
+        assert_eq!(outcome.summary.shortfalls.len(), 1);
+    }
+}
+
 proptest! {
     #[test]
     fn any_prefix_with_any_bytes_changed(

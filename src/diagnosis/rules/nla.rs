@@ -25,7 +25,10 @@ const FIXED: u32 = 5;
 /// A refusal that was said: an error code, a negative result, an alert in place of the next leg.
 pub fn refusal(case: &Case<'_>) -> Option<Finding> {
     let hidden = &case.progress.hidden;
-    if let Some(line) = hidden.find(|line| matches!(line.said, Said::LogonError(_) | Said::KerberosError(_))) {
+    if let Some(line) = hidden
+        .find(|line| matches!(line.said, Said::LogonError(_) | Said::KerberosError(_)))
+        .filter(|line| !line.inferred || !guessed(case, line))
+    {
         return Some(refused(case, line, Mechanism::Refusal));
     }
     let negative = hidden.find(|line| match line.said {
@@ -50,6 +53,12 @@ pub fn refusal(case: &Case<'_>) -> Option<Finding> {
     }
     let alert = hidden.find(|line| matches!(line.said, Said::Alert(_)))?;
     (alert.side == Side::Server && proof(case).is_some()).then(|| refused(case, alert, Mechanism::TlsAlert))
+}
+
+/// Whether bytes are missing around a refusal that only its size tells: what came there may have been the next step of an accepted logon.
+fn guessed(case: &Case<'_>, line: &Line) -> bool {
+    let from = leg_before(case, line).map_or(line.at, |(_, at)| at);
+    case.has_hole(from, case.close.at(case.t).unwrap_or(case.t.ended()))
 }
 
 /// The result of RDSTLS or RDS AAD Auth has one size whatever it says; a client that was let in goes on with MCS.
@@ -331,7 +340,9 @@ fn fell_back(case: &Case<'_>) -> Option<Evidence> {
         .context
         .tickets
         .between(case.t.client.ip(), from, case.t.ended())
-        .rfind(|answer| matches!(&answer.says, Says::Error(refusal) if FALL_BACK.contains(&refusal.code)))?;
+        .rfind(|answer| {
+            matches!(&answer.says, Says::Error(refusal) if FALL_BACK.contains(&refusal.code) && is_for_the_logon(&refusal.sname))
+        })?;
     let Says::Error(refusal) = &answer.says else { return None };
     let name = codes::name(&KERBEROS, u32::try_from(refusal.code).unwrap_or_default());
     Some(case.shows(
@@ -342,6 +353,12 @@ fn fell_back(case: &Case<'_>) -> Option<Evidence> {
             answer.kdc, refusal.sname
         ),
     ))
+}
+
+/// Whether a ticket for this service, or for the way to it, is what a Remote Desktop client asks for.
+fn is_for_the_logon(service: &str) -> bool {
+    let class = service.split('/').next().unwrap_or_default();
+    class.eq_ignore_ascii_case("TERMSRV") || class.eq_ignore_ascii_case("krbtgt")
 }
 
 /// A client asks the KDC just before its logon.

@@ -125,7 +125,8 @@ fn turned_away(case: &Case<'_>, line: &Line) -> Option<Finding> {
     let host = case.host_label();
     let verdict = Verdict::new(
         &SESSION_CLOSED_BY_SERVER,
-        Confidence::Likely,
+        // By size alone only a notice with the means to reconnect is known, and hosts may be set not to give any.
+        if line.inferred { Confidence::Possible } else { Confidence::Likely },
         Act::Identity,
         format!(
             "{host} ended the session after {} without having logged the user on: the client asked for {mode}, and the host turned the user away in the session instead of in the logon",

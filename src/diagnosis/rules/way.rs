@@ -166,10 +166,10 @@ fn prohibited(case: &Case<'_>) -> Option<Finding> {
         format!("the device {}", icmp.from)
     };
     // What a short snap length has left of the message does not say which packet it is about; the moment does.
-    let sure = if icmp.message.quoted.is_some() {
-        Confidence::Certain
-    } else {
-        Confidence::Likely
+    let sure = match (icmp.message.quoted.is_some(), by_host) {
+        (true, _) => Confidence::Certain,
+        (false, true) => Confidence::Likely,
+        (false, false) => Confidence::Possible,
     };
     let verdict = Verdict::new(
         cause,

@@ -65,7 +65,7 @@ pub(super) struct Dtls {
 impl Dtls {
     pub(super) fn new(limits: &Limits, keys: Keys) -> Dtls {
         Dtls {
-            tls: Tls::default(),
+            tls: Tls::new(&keys.shelf),
             buffers: PerSide::default(),
             heard: PerSide::default(),
             moments: Moments::new(limits.moments_head, limits.moments_tail),

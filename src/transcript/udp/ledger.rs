@@ -123,7 +123,10 @@ impl Ledger {
             Some((first, highest, count)) => match ahead(*highest) {
                 Some(step) if step <= JUMP => (*highest, *count) = (highest.wrapping_add(step), *count + 1),
                 None if ahead(*first).is_some() => *count += 1,
-                None if first.wrapping_sub(coded) & mask <= JUMP => (*first, *count) = (coded, *count + 1),
+                None if first.wrapping_sub(coded) & mask <= JUMP => {
+                    *first = first.wrapping_sub(first.wrapping_sub(coded) & mask);
+                    *count += 1;
+                }
                 _ => {
                     self.unseen += self.missing_numbers();
                     self.numbers = Some((coded, coded, 1));
@@ -286,6 +289,12 @@ mod tests {
             short.note(number, number, 100, stamp(1, 0));
         }
         assert_eq!((short.lost(), short.total()), (2, 7), "across a wrap, and out of order");
+        let mut short = Ledger::default();
+        short.shorten();
+        for number in [1, 0xFFFE, 0xFFFF, 0] {
+            short.note(number, number, 100, stamp(1, 0));
+        }
+        assert_eq!((short.lost(), short.total()), (0, 4), "begun behind the wrap");
     }
 
     #[test]

@@ -5,13 +5,10 @@
 use crate::capture::Span;
 use crate::diagnosis::case::{Finding, human};
 use crate::diagnosis::causes::{CAPTURE_INCOMPLETE, COMPLETED, ESTABLISHED};
-use crate::diagnosis::udp_case::UdpCase;
+use crate::diagnosis::udp_case::{DEAD, UdpCase};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
 use crate::transcript::{Depth, Phase, SealedKind};
-
-/// Neither side of a living conversation is silent for so long: the peer is given up for dead after 65 s (MS-RDPEUDP 3.1.1.9).
-const DEAD: Span = Span::secs(65);
 
 fn confidence(case: &UdpCase<'_>) -> Confidence {
     if case.progress.inferred {
