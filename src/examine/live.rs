@@ -92,7 +92,7 @@ pub struct Followed {
 const LIVE_CONNECTIONS: usize = 16_384;
 /// How many judged ones are passed over.
 const LIVE_JUDGED: usize = 65_536;
-/// The bytes that they may take: ten thousand sessions take some 300 MiB.
+/// What they may weigh, as far as it is weighed: ten thousand sessions stay below it.
 const LIVE_BYTES: usize = 384 << 20;
 
 impl Examiner {

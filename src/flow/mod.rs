@@ -38,7 +38,8 @@ pub struct Limits {
     pub connections: usize,
     /// Of those, connections whose handshake is not complete; a flood of them must not push others out.
     pub half_open: usize,
-    /// Bytes that connections may take, followed ones and those that wait for their verdict together. Beyond it the ended ones are
+    /// Bytes that connections may take, followed ones and those that wait for their verdict together: their logs, moments and
+    /// buffers are weighed, what TLS and its keys own is not. Beyond it the ended ones are
     /// judged before late packets could come, then the middle of long ones is forgotten, then the longest silent one is judged.
     pub flow_bytes: usize,
     /// Connections that were judged while packets of them may still come, and whose packets are passed over.
