@@ -43,6 +43,17 @@ impl Numbers {
         Some(FrameNo(place as u64 + 1))
     }
 
+    /// The first and the last number in the slice of what it holds between two frames that the report cites, both included; `None`
+    /// where it holds nothing of that.
+    fn stretch_in_slice(&self, (first, last): (FrameNo, FrameNo)) -> Option<(FrameNo, FrameNo)> {
+        if !self.cites_source {
+            return Some((first, last));
+        }
+        let before = self.source.partition_point(|no| *no < first) as u64;
+        let until = self.source.partition_point(|no| *no <= last) as u64;
+        (before < until).then_some((FrameNo(before + 1), FrameNo(until)))
+    }
+
     /// The number in the source of a frame that the report cites.
     pub fn in_source(&self, cited: FrameNo) -> Option<FrameNo> {
         if self.cites_source {
@@ -52,7 +63,8 @@ impl Numbers {
         self.source.get(place).copied()
     }
 
-    /// Makes a report that cites the source cite the slice. A frame that is not in the slice becomes 0.
+    /// Makes a report that cites the source cite the slice. A frame that is not in the slice becomes 0; a connection whose first packets
+    /// are not in it begins with the first frame after them.
     pub fn renumber(&self, report: &mut Report) {
         let turn = |no: &mut FrameNo| *no = self.in_slice(*no).unwrap_or_default();
         let turn_all = |verdict: &mut Verdict| {
@@ -63,8 +75,7 @@ impl Numbers {
             }
         };
         for connection in &mut report.connections {
-            turn(&mut connection.frames.0);
-            turn(&mut connection.frames.1);
+            connection.frames = self.stretch_in_slice(connection.frames).unwrap_or_default();
             turn_all(&mut connection.verdict);
             for step in &mut connection.timeline {
                 step.frame = step.frame.and_then(|no| self.in_slice(no));
@@ -111,6 +122,14 @@ mod tests {
             (Some(FrameNo(4)), None)
         );
         assert_eq!(numbers.runs(), [[1, 3, 3, 5], [4, 5, 9, 10]]);
+        let stretch = |first, last| {
+            let found = numbers.stretch_in_slice((FrameNo(first), FrameNo(last)));
+            found.map(|(first, last)| (first.0, last.0))
+        };
+        assert_eq!(
+            [stretch(1, 9), stretch(4, 4), stretch(6, 12), stretch(1, 2), stretch(6, 8)],
+            [Some((1, 4)), Some((2, 2)), Some((4, 5)), None, None]
+        );
         let numbers = Numbers::new(source, false);
         assert_eq!(
             (numbers.in_source(FrameNo(4)), numbers.in_source(FrameNo(0))),

@@ -47,7 +47,8 @@ pub(super) struct Door {
     lookups: BTreeSet<u64>,
     failures: HashMap<(IpAddr, String), Timestamp>,
     next_lookups: Timestamp,
-    /// Connections that were judged early because too many were open, by their ends and the time of their first packet.
+    /// Connections that were judged early because too many were open or took too much memory, by their ends and the time of their first
+    /// packet.
     early: HashSet<(SocketAddr, SocketAddr, Timestamp)>,
     /// Until when lookups were looked at, and how many names were in use then.
     looked_until: Timestamp,
@@ -55,7 +56,7 @@ pub(super) struct Door {
 }
 
 impl Door {
-    /// Notes that a connection is judged early, because too many are open.
+    /// Notes that a connection is judged early, because too many are open or take too much memory.
     pub(super) fn note_early(&mut self, live: &Live) {
         if self.early.len() < EARLY {
             self.early.insert((live.client, live.server, live.tcp.first().at));
@@ -178,7 +179,9 @@ impl Examiner {
                 continue;
             }
             let shortfalls = match door.was_early(row.connections()) {
-                true => vec!["judged early, because too many connections were open at one time".to_owned()],
+                true => {
+                    vec!["judged early, because too many connections were open at one time or took too much memory".to_owned()]
+                }
                 false => Vec::new(),
             };
             let (mut connections, mut attempts) = assemble::number(vec![row]);

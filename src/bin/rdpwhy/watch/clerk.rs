@@ -21,6 +21,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// A failure whose evidence is to be written.
 struct Job {
+    no: u64,
     report: Report,
     memory: Memory,
 }
@@ -29,9 +30,12 @@ struct Job {
 #[derive(Debug)]
 pub struct Clerk {
     jobs: Option<SyncSender<Box<Job>>>,
-    done: Receiver<anyhow::Result<Done>>,
-    /// The failures that it was given, in order: each is told when its evidence is on disk.
-    waiting: VecDeque<Report>,
+    /// What became of each, in the order in which they were given.
+    done: Receiver<(u64, anyhow::Result<Done>)>,
+    /// The failures that it was given, in order and numbered: each is told when its evidence is on disk.
+    waiting: VecDeque<(u64, Report)>,
+    /// The number of the next one.
+    next: u64,
     /// The begin of this minute, and how many attempts were kept in it.
     minute: (Instant, u32),
     /// Attempts whose evidence was kept, removed again and not written.
@@ -70,7 +74,7 @@ impl Clerk {
         let (tell, done) = mpsc::channel();
         let write = move || {
             for mut job in todo {
-                if tell.send(keep.attempt(&job.report, &mut job.memory)).is_err() {
+                if tell.send((job.no, keep.attempt(&job.report, &mut job.memory))).is_err() {
                     break;
                 }
             }
@@ -80,6 +84,7 @@ impl Clerk {
             jobs: Some(jobs),
             done,
             waiting: VecDeque::new(),
+            next: 0,
             minute: (Instant::now(), 0),
             kept: 0,
             removed: 0,
@@ -112,13 +117,16 @@ impl Clerk {
                         .to_owned(),
                 );
             }
+            let no = self.next;
             let job = Box::new(Job {
+                no,
                 report: report.clone(),
                 memory,
             });
             match self.jobs.as_ref().map(|jobs| jobs.try_send(job)) {
                 Some(Ok(())) => {
-                    self.waiting.push_back(report);
+                    self.waiting.push_back((no, report));
+                    self.next += 1;
                     return Ok(());
                 }
                 Some(Err(TrySendError::Full(_))) => Some("too many failures wait for their evidence".to_owned()),
@@ -131,12 +139,18 @@ impl Clerk {
 
     /// The next failure whose evidence has been dealt with; `None` where there is none yet.
     pub fn settled(&mut self) -> Option<Settled> {
-        let done = match self.done.try_recv() {
-            Ok(done) => done,
-            Err(TryRecvError::Disconnected) if !self.waiting.is_empty() => Err(anyhow::anyhow!(GONE)),
-            Err(_) => return None,
-        };
-        self.settle(done)
+        loop {
+            let done = match self.done.try_recv() {
+                Ok((no, done)) if self.is_next(no) => done,
+                Ok((_, done)) => {
+                    self.count_late(&done);
+                    continue;
+                }
+                Err(TryRecvError::Disconnected) if !self.waiting.is_empty() => Err(anyhow::anyhow!(GONE)),
+                Err(_) => return None,
+            };
+            return self.settle(done);
+        }
     }
 
     /// As [`settled`](Self::settled), and waits for it, but not beyond `until`.
@@ -146,16 +160,36 @@ impl Clerk {
         if self.waiting.is_empty() {
             return None;
         }
-        let done = match self.done.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(done) => done,
-            Err(RecvTimeoutError::Timeout) => Err(anyhow::anyhow!("the disk is too slow to wait for it")),
-            Err(RecvTimeoutError::Disconnected) => Err(anyhow::anyhow!(GONE)),
-        };
-        self.settle(done)
+        loop {
+            let done = match self.done.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok((no, done)) if self.is_next(no) => done,
+                Ok((_, done)) => {
+                    self.count_late(&done);
+                    continue;
+                }
+                Err(RecvTimeoutError::Timeout) => Err(anyhow::anyhow!("the disk is too slow to wait for it")),
+                Err(RecvTimeoutError::Disconnected) => Err(anyhow::anyhow!(GONE)),
+            };
+            return self.settle(done);
+        }
+    }
+
+    /// Whether an answer is about the failure that is told next; otherwise it is about one that was given up.
+    fn is_next(&self, no: u64) -> bool {
+        self.waiting.front().is_some_and(|(next, _)| *next == no)
+    }
+
+    /// Counts evidence that came to the disk after its failure was told without it.
+    fn count_late(&mut self, done: &anyhow::Result<Done>) {
+        if let Ok(done) = done {
+            self.failed = self.failed.saturating_sub(1);
+            self.kept += 1;
+            self.removed += done.removed.len() as u64;
+        }
     }
 
     fn settle(&mut self, done: anyhow::Result<Done>) -> Option<Settled> {
-        let report = self.waiting.pop_front()?;
+        let (_, report) = self.waiting.pop_front()?;
         match &done {
             Ok(done) => {
                 self.kept += 1;
@@ -179,3 +213,54 @@ fn hosts(report: &Report) -> Vec<IpAddr> {
 }
 
 const GONE: &str = "the thread that writes evidence has ended";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(summary: &str) -> Report {
+        let overall = crate::watch::tally::Tally::default().overall().unwrap();
+        Report {
+            sources: Vec::new(),
+            connections: Vec::new(),
+            attempts: Vec::new(),
+            overall: rdpwhy::report::model::Overall {
+                summary: summary.to_owned(),
+                ..overall
+            },
+            quality: Vec::new(),
+            notes: Vec::new(),
+            shortfalls: Vec::new(),
+            times: rdpwhy::report::model::Times::default(),
+        }
+    }
+
+    #[test]
+    fn evidence_that_comes_too_late_is_not_taken_for_that_of_the_next_failure() {
+        let (tell, done) = mpsc::channel();
+        let mut clerk = Clerk {
+            jobs: None,
+            done,
+            waiting: (0..2).map(|no| (no, report(&no.to_string()))).collect(),
+            next: 2,
+            minute: (Instant::now(), 0),
+            kept: 0,
+            removed: 0,
+            failed: 0,
+        };
+        let first = clerk.settled_until(Instant::now()).unwrap();
+        assert!(first.done.is_err() && first.report.overall.summary == "0");
+        for no in 0..2 {
+            let done = Done {
+                place: no.to_string().into(),
+                removed: Vec::new(),
+                stuck: None,
+            };
+            tell.send((no, Ok(done))).unwrap();
+        }
+        let second = clerk.settled_until(Instant::now()).unwrap();
+        assert_eq!(second.report.overall.summary, "1");
+        assert_eq!(second.done.unwrap().place, std::path::Path::new("1"));
+        assert_eq!((clerk.kept, clerk.failed), (2, 0), "both are on disk");
+    }
+}

@@ -78,6 +78,8 @@ pub struct Done {
     pub place: PathBuf,
     /// What had to leave.
     pub removed: Vec<String>,
+    /// Why something that had to leave is still there.
+    pub stuck: Option<io::Error>,
 }
 
 impl Keep {
@@ -128,17 +130,15 @@ impl Keep {
         let made = self.make(&part, &name, report, memory);
         // Empty by now, if all went well; the error that matters is the first one.
         let _ = fs::remove_dir_all(&part);
-        made?;
+        let bytes = made?;
         let place = self.folder.join(&name);
-        self.there.push((name, size(&place)?));
-        Ok(Done {
-            removed: self.make_room()?,
-            place,
-        })
+        self.there.push((name, bytes));
+        let (removed, stuck) = self.make_room();
+        Ok(Done { place, removed, stuck })
     }
 
-    /// Makes it in a hidden folder and renames it when it is whole.
-    fn make(&self, part: &Path, name: &str, report: &Report, memory: &mut Memory) -> anyhow::Result<()> {
+    /// Makes it in a hidden folder and renames it when it is whole: its size in bytes.
+    fn make(&self, part: &Path, name: &str, report: &Report, memory: &mut Memory) -> anyhow::Result<u64> {
         let Terms {
             form,
             redact,
@@ -173,9 +173,15 @@ impl Keep {
         if goal.is_dir() {
             sync_folder(&goal)?;
         }
-        fs::rename(&goal, self.folder.join(name))?;
-        sync_folder(&self.folder)?;
-        Ok(())
+        let bytes = size(&goal)?;
+        let place = self.folder.join(name);
+        fs::rename(&goal, &place)?;
+        if let Err(error) = sync_folder(&self.folder) {
+            // What may not outlast a power failure is not kept; it leaves with the hidden folder.
+            let _ = fs::rename(&place, &goal);
+            return Err(error.into());
+        }
+        Ok(bytes)
     }
 
     /// A name that sorts by time, says what it is about, and is not there yet.
@@ -203,27 +209,40 @@ impl Keep {
         name
     }
 
-    fn make_room(&mut self) -> io::Result<Vec<String>> {
-        let mut removed = Vec::new();
+    /// Removes the oldest until all is within bounds: what left, and why something could not. That is tried again the next time, and what
+    /// comes after it leaves in its stead.
+    fn make_room(&mut self) -> (Vec<String>, Option<io::Error>) {
+        let (mut removed, mut stuck) = (Vec::new(), None);
+        let mut oldest = 0;
         loop {
             let bytes: u64 = self.there.iter().map(|(_, bytes)| bytes).sum();
+            let is_within = self.there.len() <= self.terms.most && bytes <= self.terms.most_bytes;
             // The newest one stays, even where it is larger than everything may be.
-            if self.there.len() <= 1 || (self.there.len() <= self.terms.most && bytes <= self.terms.most_bytes) {
-                return Ok(removed);
-            }
-            let (name, _) = self.there.remove(0);
-            let path = self.folder.join(&name);
-            let gone = if path.is_dir() {
-                // Hidden first, so that nobody finds half of it.
-                let going = self.folder.join(format!("{PART}{name}"));
-                fs::rename(&path, &going).and_then(|()| fs::remove_dir_all(&going))
-            } else {
-                fs::remove_file(&path)
+            let is_newest = oldest + 1 >= self.there.len();
+            let Some((name, _)) = self.there.get(oldest).filter(|_| !is_within && !is_newest) else {
+                return (removed, stuck);
             };
-            match gone {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => removed.push(name),
+            match self.remove(name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    stuck.get_or_insert(error);
+                    oldest += 1;
+                }
+                _ => removed.push(self.there.remove(oldest).0),
             }
+        }
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let path = self.folder.join(name);
+        // Hidden first, so that nobody finds half of it; it is hidden already where it could not be removed the last time.
+        let going = self.folder.join(format!("{PART}{name}"));
+        if path.is_dir() {
+            fs::rename(&path, &going)?;
+        }
+        if going.is_dir() {
+            fs::remove_dir_all(&going)
+        } else {
+            fs::remove_file(&path)
         }
     }
 }
@@ -273,5 +292,29 @@ mod tests {
         for foreign in ["rdpwhy-0.1.0", "rdpwhy-notes", "rdpwhy-20250102T030405Z", "diary", ""] {
             assert!(!is_ours(foreign), "{foreign}");
         }
+    }
+
+    #[test]
+    fn what_cannot_be_removed_is_said_and_counted_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let terms = Terms {
+            form: Form::Zip,
+            redact: false,
+            most: 2,
+            most_bytes: 1_000,
+            options: Options::default(),
+            words: Vec::new(),
+            zone: TimeZone::UTC,
+        };
+        let mut keep = Keep::open(folder.path(), terms).unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(folder.path().join(name), name).unwrap();
+        }
+        // A file is no folder: this one cannot be removed, whoever asks.
+        keep.there = ["a/x", "b", "c"].map(|name| (name.to_owned(), 1)).into();
+        let (removed, stuck) = keep.make_room();
+        assert!(removed == ["b"] && stuck.is_some(), "{removed:?} {stuck:?}");
+        let left: Vec<&str> = keep.there.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(left, ["a/x", "c"]);
     }
 }

@@ -94,7 +94,7 @@ impl Metrics {
         );
         all.register(
             "evicted_connections",
-            "Connections judged early because too many were open",
+            "Connections judged early because too many were open or took too much memory",
             metrics.evicted.clone(),
         );
         all.register(

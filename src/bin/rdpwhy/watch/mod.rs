@@ -376,6 +376,9 @@ impl Watch<'_> {
                         done.removed.join(", ")
                     ))?;
                 }
+                if let Some(error) = &done.stuck {
+                    self.notice(&format!("evidence that had to leave could not be removed: {error}"))?;
+                }
                 Some(done.place.display().to_string())
             }
             Err(error) => {
@@ -504,7 +507,7 @@ impl Watch<'_> {
         let mut shortfalls = Vec::new();
         if self.examiner.evicted() > 0 {
             shortfalls.push(format!(
-                "{} connections were judged early, or only counted, because too many were open at one time",
+                "{} connections were judged early, or only counted, because too many were open at one time or took too much memory",
                 self.examiner.evicted()
             ));
         }

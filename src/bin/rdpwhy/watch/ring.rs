@@ -124,6 +124,8 @@ pub struct Ring {
     flows: HashMap<(SocketAddr, SocketAddr), u64>,
     /// Packets that left before their time because the ring was full.
     pub overruns: u64,
+    /// Whether any packet left, for whatever reason.
+    has_forgotten: bool,
 }
 
 impl Ring {
@@ -140,6 +142,7 @@ impl Ring {
             alive,
             flows: HashMap::new(),
             overruns: 0,
+            has_forgotten: false,
         }
     }
 
@@ -181,6 +184,7 @@ impl Ring {
             }
             self.bytes -= oldest.size;
             self.packets -= oldest.packets.len();
+            self.has_forgotten = true;
             self.blocks.pop_front();
         }
     }
@@ -230,7 +234,7 @@ impl Ring {
         let mut summary = about.clone();
         summary.interfaces.clear();
         Memory {
-            reaches: self.overruns == 0 || oldest.is_some_and(|oldest| oldest.at <= began),
+            reaches: !self.has_forgotten || oldest.is_some_and(|oldest| oldest.at <= began),
             blocks,
             known: about.interfaces.clone(),
             places: HashMap::new(),
@@ -360,6 +364,14 @@ mod tests {
             (numbers(&mut share(&mut ring, &US, 0)), ring.overruns),
             (vec![pushed, pushed + 1], overruns),
             "what was too old left without being missed"
+        );
+        let mut ring = Ring::new(64 << 10, std::time::Duration::from_secs(5));
+        (0..8).for_each(|no| push(&mut ring, no, no as i64));
+        let second = 1_000_000_000;
+        assert_eq!(ring.overruns, 0);
+        assert!(
+            !share(&mut ring, &US, second).reaches && share(&mut ring, &US, 3 * second).reaches,
+            "an attempt that takes longer than the time of the ring lacks its first packets"
         );
     }
 

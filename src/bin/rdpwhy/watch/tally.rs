@@ -143,7 +143,7 @@ pub struct Status {
     pub dropped_by_kernel: u64,
     /// Packets that an interface or its driver dropped.
     pub dropped_by_interface: u64,
-    /// Connections that were judged early, or only counted, because too many were open.
+    /// Connections that were judged early, or only counted, because too many were open or took too much memory.
     pub evicted: u64,
     /// Packets in the ring.
     pub ring_packets: usize,
