@@ -28,13 +28,16 @@ pub(super) fn looks_like(payload: &[u8]) -> Option<&'static str> {
     }
     Some(match payload {
         // The first message of a handshake has its type, three zeros and one size; data have a counter and full blocks.
-        [1, 0, 0, 0, ..] if payload.len() == 148 => "WireGuard",
-        [2, 0, 0, 0, ..] if payload.len() == 92 => "WireGuard",
-        [4, 0, 0, 0, ..] if payload.len() >= 32 && payload.len().is_multiple_of(16) => "WireGuard",
-        // A hard reset of a client or a server: operation code and key number, then eight random bytes and what is acknowledged.
-        [0x38 | 0x40, ..] if matches!(payload.len(), 14..=86) => "OpenVPN",
+        [1, 0, 0, 0, ..] if payload.len() == 148 => "what looks like WireGuard",
+        [2, 0, 0, 0, ..] if payload.len() == 92 => "what looks like WireGuard",
+        [4, 0, 0, 0, ..] if payload.len() >= 32 && payload.len().is_multiple_of(16) => "what looks like WireGuard",
+        // A hard reset of a client or a server: operation code and key number, then eight random bytes and what is acknowledged. What a
+        // TURN relay passes on begins with the same byte.
+        [0x38 | 0x40, ..] if matches!(payload.len(), 14..=86) && stun::channel_data(payload).is_none() => {
+            "what looks like OpenVPN"
+        }
         // Version 2, no padding, no extra sources, and a payload type that is in use.
-        [0x80 | 0x90, 0..=34 | 96..=127, ..] if payload.len() > 12 => "RTP",
+        [0x80 | 0x90, 0..=34 | 96..=127, ..] if payload.len() > 12 => "what looks like RTP",
         // A standard query with one question.
         [_, _, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0 | 1, ..] => "DNS",
         _ => return None,

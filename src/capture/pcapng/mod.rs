@@ -54,6 +54,8 @@ pub(super) struct Pcapng {
     previous: Timestamp,
     /// Whether a packet without a time was met.
     untimed: bool,
+    /// Up to here a damaged block's real end was looked for.
+    searched: u64,
     /// The frames of the present batch.
     places: Vec<Place>,
     marker: Marker,
@@ -74,6 +76,7 @@ impl Pcapng {
             interfaces_before: 0,
             previous: Timestamp::default(),
             untimed: false,
+            searched: 0,
             places: Vec::with_capacity(Batch::MOST),
             marker: batch::unmarked,
             ended: false,
@@ -240,9 +243,13 @@ impl Pcapng {
     /// first leads to another block, it is the right one.
     #[cold]
     fn bad_trailer(&mut self, len: usize) -> bool {
-        let shorter = (MIN_BLOCK..len)
+        // Each stretch is searched once, however many blocks claim it.
+        let from = self.searched.saturating_sub(self.window.offset()).min(len as u64) as usize;
+        let shorter = (from.next_multiple_of(4).max(MIN_BLOCK)..len)
             .step_by(4)
             .find(|&at| self.u32(at - 4) as usize == at && self.block_at(at));
+        let reached = shorter.unwrap_or(len) as u64;
+        self.searched = self.searched.max(self.window.offset() + reached);
         if let Some(at) = shorter {
             let text = format!("the two lengths of a block differ; its {at} bytes were skipped");
             self.tally.shortfall(text, self.window.offset());

@@ -164,6 +164,19 @@ fn a_length_that_leads_to_another_packet_by_chance_loses_one_packet() {
     }
 }
 
+#[test]
+fn blocks_that_all_claim_a_long_stretch_cost_no_more_than_reading_it() {
+    // Searched anew for each of them, the stretch would be read tens of thousands of times.
+    let mut file = pcapng::interface(pcapng::section(Bytes::new(ByteOrder::Little)), 1, 0);
+    const CLAIMS: u32 = 30_000;
+    for _ in 0..CLAIMS {
+        file = file.u32(6).u32(200_016).u32(7).u32(9);
+        file = pcapng::enhanced(file, 0, u64::from(BEGIN) * 1_000_000, &[1], |options| options);
+    }
+    let outcome = drain(source(&file.bytes).unwrap()).unwrap();
+    assert!(outcome.frames.len() as u32 >= CLAIMS - 10, "{}", outcome.frames.len());
+}
+
 proptest! {
     #[test]
     fn any_prefix_with_any_bytes_changed(
