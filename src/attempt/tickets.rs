@@ -1,6 +1,6 @@
 //! What the KDC answered to which client: Kerberos beside Remote Desktop, over UDP and TCP 88.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use crate::capture::{FrameNo, Timestamp};
@@ -91,6 +91,19 @@ impl Tickets {
             self.forgotten += 1;
         }
         self.answers.push_back(answer);
+    }
+
+    /// The answers to these clients.
+    pub fn of(&self, clients: &BTreeSet<IpAddr>) -> Tickets {
+        Tickets {
+            answers: self
+                .answers
+                .iter()
+                .filter(|answer| clients.contains(&answer.client))
+                .cloned()
+                .collect(),
+            forgotten: self.forgotten,
+        }
     }
 
     /// The answers to `client` from `from` to `to`, in order.

@@ -9,14 +9,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
-use super::batch::{self, Batch, Events, Gather, Marker, Parts, Place};
+use super::batch::{self, Batch, Events, Frames, Gather, Marker, Parts};
 use super::options::OptionList;
 use super::{CaptureError, Event, Frame, PacketOptions, Shortfall, Source, SourceSummary};
 
 /// Buffers between the two threads.
-const BUFFERS: usize = 4;
+const BUFFERS: usize = 8;
+/// So many used ones go back together: a thread that waits for one is woken once for all of them.
+const RETURNED: usize = 4;
 /// How many frames of a buffer are handed over at most.
-const FRAMES: usize = 4096;
+const MOST: usize = 4096;
 
 /// So many bytes may be the beginning of a frame whose end is not read yet.
 const SCANT: usize = 64 * 1024;
@@ -29,7 +31,7 @@ struct Chunk {
     start: usize,
     /// How many bytes the records take.
     taken: usize,
-    places: Vec<Place>,
+    frames: Frames,
     /// The number of the frame before the first.
     before: u64,
     big_endian: bool,
@@ -97,6 +99,8 @@ pub(super) struct Ahead {
     marker: Marker,
     full: Receiver<Parcel>,
     empty: Sender<Chunk>,
+    /// Buffers that are used up.
+    used: Vec<Chunk>,
     chunk: Chunk,
     /// How many frames of the chunk were given.
     given: usize,
@@ -132,6 +136,7 @@ pub(super) fn ahead<S: Gather>(source: S) -> Box<dyn Source + Send> {
         marker: batch::unmarked,
         full,
         empty,
+        used: Vec::with_capacity(RETURNED),
         chunk: Chunk::default(),
         given: 0,
         single: None,
@@ -144,12 +149,12 @@ pub(super) fn ahead<S: Gather>(source: S) -> Box<dyn Source + Send> {
 /// Reads a source to its end into the buffers that come back.
 fn pump<S: Gather>(mut source: S, full: &SyncSender<Parcel>, empty: &Receiver<Chunk>, read: &AtomicU64) {
     loop {
-        let mut found = source.gather(FRAMES);
+        let mut found = source.gather(MOST);
         if found.taken == 0 {
             let window = source.parts().window;
             // Usually the rest is the beginning of a frame. Where much is there and no frame is found in it, more would not help.
             if window.bytes().len() < SCANT && window.more() {
-                found = source.gather(FRAMES);
+                found = source.gather(MOST);
             }
         }
         if found.taken == 0 {
@@ -168,15 +173,15 @@ fn pump<S: Gather>(mut source: S, full: &SyncSender<Parcel>, empty: &Receiver<Ch
         let Parts {
             window,
             tally,
-            places,
+            frames,
             big_endian,
         } = source.parts();
-        chunk.before = tally.frames(places, &found);
+        chunk.before = tally.frames(frames, &found);
         window.advance(found.taken);
         chunk.start = window.hand_over(&mut chunk.bytes, found.taken);
         chunk.taken = found.taken;
         chunk.big_endian = big_endian;
-        std::mem::swap(&mut chunk.places, places);
+        std::mem::swap(&mut chunk.frames, frames);
         read.store(window.bytes_read(), Ordering::Relaxed);
         if full.send(Parcel::Frames(chunk)).is_err() {
             return;
@@ -191,7 +196,7 @@ impl Ahead {
             start(self.marker);
         }
         self.single = None;
-        if self.given < self.chunk.places.len() {
+        if self.given < self.chunk.frames.len() {
             return Ok(true);
         }
         if self.ended {
@@ -199,9 +204,11 @@ impl Ahead {
         }
         match self.full.recv() {
             Ok(Parcel::Frames(chunk)) => {
-                let used = std::mem::replace(&mut self.chunk, chunk);
+                self.used.push(std::mem::replace(&mut self.chunk, chunk));
                 self.given = 0;
-                let _ = self.empty.send(used);
+                if self.used.len() >= RETURNED {
+                    self.used.drain(..).for_each(|used| drop(self.empty.send(used)));
+                }
                 Ok(true)
             }
             Ok(Parcel::One(single)) => {
@@ -229,11 +236,12 @@ impl Ahead {
     fn frames(&mut self, most: usize) -> Batch<'_> {
         let chunk = &self.chunk;
         let from = self.given;
-        self.given = chunk.places.len().min(from + most);
+        self.given = chunk.frames.len().min(from + most);
         Batch::new(
             chunk.bytes.get(chunk.start..chunk.start + chunk.taken).unwrap_or_default(),
-            chunk.places.get(from..self.given).unwrap_or_default(),
-            chunk.before + from as u64,
+            &chunk.frames,
+            from..self.given,
+            chunk.before,
             chunk.big_endian,
         )
     }

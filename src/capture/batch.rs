@@ -1,6 +1,8 @@
 //! Frames that lie one behind another in a source's memory, handed on together: what every packet costs anyway is paid once for
 //! many, and a reader can look at all of them before it decides on one, so that its waits for memory overlap.
 
+use std::ops::Range;
+
 use super::options::OptionList;
 use super::tally::Tally;
 use super::window::Window;
@@ -9,7 +11,6 @@ use super::{CaptureError, Event, Frame, FrameNo, LinkType, PacketOptions, Source
 /// Where a frame lies in the bytes of its batch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    pub(super) at: Timestamp,
     pub(super) start: u32,
     pub(super) captured: u32,
     pub(super) wire: u32,
@@ -18,7 +19,43 @@ pub(super) struct Place {
     pub(super) options: u32,
     pub(super) options_len: u32,
     pub(super) link: LinkType,
-    pub(super) mark: Mark,
+}
+
+/// Frames one behind the other. What is asked of every frame lies apart from what is asked of the few that are wanted: all of it
+/// goes from one processor's cache to another's.
+#[derive(Debug, Default)]
+pub(super) struct Frames {
+    pub(super) times: Vec<Timestamp>,
+    pub(super) marks: Vec<Mark>,
+    pub(super) places: Vec<Place>,
+}
+
+impl Frames {
+    pub(super) fn with_room_for(frames: usize) -> Frames {
+        Frames {
+            times: Vec::with_capacity(frames),
+            marks: Vec::with_capacity(frames),
+            places: Vec::with_capacity(frames),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.times.clear();
+        self.marks.clear();
+        self.places.clear();
+    }
+
+    #[inline(always)]
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, at: Timestamp, mark: Mark, place: Place) {
+        self.times.push(at);
+        self.marks.push(mark);
+        self.places.push(place);
+    }
 }
 
 /// What a first look at a frame found, in whatever way the one who asked for it writes it down.
@@ -37,6 +74,8 @@ pub(super) fn unmarked(_: LinkType, _: &[u8]) -> Mark {
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     bytes: &'a [u8],
+    times: &'a [Timestamp],
+    marks: &'a [Mark],
     places: &'a [Place],
     /// The number of the frame before the first.
     before: u64,
@@ -48,11 +87,14 @@ impl<'a> Batch<'a> {
     /// A batch has no more frames than this: their first bytes stay in the processor's first cache.
     pub const MOST: usize = 64;
 
-    pub(super) fn new(bytes: &'a [u8], places: &'a [Place], before: u64, big_endian: bool) -> Batch<'a> {
+    /// The frames of a range; `before` is the number of the frame before the first of all.
+    pub(super) fn new(bytes: &'a [u8], frames: &'a Frames, range: Range<usize>, before: u64, big_endian: bool) -> Batch<'a> {
         Batch {
             bytes,
-            places,
-            before,
+            times: frames.times.get(range.clone()).unwrap_or_default(),
+            marks: frames.marks.get(range.clone()).unwrap_or_default(),
+            before: before + range.start as u64,
+            places: frames.places.get(range).unwrap_or_default(),
             big_endian,
         }
     }
@@ -71,13 +113,13 @@ impl<'a> Batch<'a> {
     /// The marks of the frames from the one at `from` on, counted from 0: what the [`Marker`] found that was given to the source.
     #[inline]
     pub fn marks(&self, from: usize) -> impl Iterator<Item = Mark> + use<'a> {
-        self.places.get(from..).unwrap_or_default().iter().map(|place| place.mark)
+        self.marks.get(from..).unwrap_or_default().iter().copied()
     }
 
     /// The times of the frames from the one at `from` on.
     #[inline]
     pub fn times(&self, from: usize) -> impl Iterator<Item = Timestamp> + Clone + use<'a> {
-        self.places.get(from..).unwrap_or_default().iter().map(|place| place.at)
+        self.times.get(from..).unwrap_or_default().iter().copied()
     }
 
     /// A frame, counted from 0.
@@ -89,7 +131,7 @@ impl<'a> Batch<'a> {
         ));
         Some(Frame {
             no: FrameNo(self.before + place as u64 + 1),
-            at: found.at,
+            at: *self.times.get(place)?,
             link: found.link,
             interface: found.interface,
             bytes: part(self.bytes, found.start, found.captured),
@@ -161,7 +203,7 @@ pub(super) struct Parts<'a> {
     pub(super) window: &'a mut Window,
     pub(super) tally: &'a mut Tally,
     /// The frames that were gathered.
-    pub(super) places: &'a mut Vec<Place>,
+    pub(super) frames: &'a mut Frames,
     /// Byte order of their options.
     pub(super) big_endian: bool,
 }
@@ -178,11 +220,17 @@ pub(super) fn several<S: Gather>(source: &mut S) -> Result<Option<Events<'_>>, C
     let Parts {
         window,
         tally,
-        places,
+        frames,
         big_endian,
     } = source.parts();
-    let before = tally.frames(places, &found);
+    let before = tally.frames(frames, &found);
     window.advance(found.taken);
     let bytes = window.passed(found.taken);
-    Ok(Some(Events::Batch(Batch::new(bytes, places, before, big_endian))))
+    Ok(Some(Events::Batch(Batch::new(
+        bytes,
+        frames,
+        0..frames.len(),
+        before,
+        big_endian,
+    ))))
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::batch::{self, Batch, Events, Found, Gather, Marker, Parts, Place};
+use super::batch::{self, Batch, Events, Found, Frames, Gather, Marker, Parts, Place};
 use super::tally::Tally;
 use super::window::Window;
 use super::words::ByteOrder;
@@ -153,7 +153,7 @@ pub(super) struct Pcap {
     /// Seconds of the last record that was believed.
     previous: u32,
     /// The frames of the present batch.
-    places: Vec<Place>,
+    frames: Frames,
     marker: Marker,
     path: PathBuf,
     ended: bool,
@@ -171,7 +171,7 @@ impl Pcap {
             layout,
             interface: 0,
             previous: 0,
-            places: Vec::with_capacity(Batch::MOST),
+            frames: Frames::with_room_for(Batch::MOST),
             marker: batch::unmarked,
             path,
             ended: false,
@@ -413,7 +413,7 @@ impl Source for Pcap {
 
 impl Gather for Pcap {
     fn gather(&mut self, most: usize) -> Found {
-        self.places.clear();
+        self.frames.clear();
         let mut found = Found::NOTHING;
         let layout = self.layout;
         // The packet type is looked at one by one.
@@ -422,7 +422,7 @@ impl Gather for Pcap {
         }
         let bytes = self.window.bytes();
         let mut previous = self.previous;
-        while self.places.len() < most {
+        while self.frames.len() < most {
             let Some(header) = bytes.get(found.taken..).and_then(<[u8]>::first_chunk) else {
                 break;
             };
@@ -435,8 +435,8 @@ impl Gather for Pcap {
             let Some(frame) = bytes.get(start..end) else { break };
             previous = record.seconds;
             let at = layout.time(record);
-            self.places.push(Place {
-                at,
+            let mark = (self.marker)(layout.link, frame);
+            let place = Place {
                 start: start as u32,
                 captured: record.captured,
                 wire: record.wire,
@@ -444,8 +444,8 @@ impl Gather for Pcap {
                 options: 0,
                 options_len: 0,
                 link: layout.link,
-                mark: (self.marker)(layout.link, frame),
-            });
+            };
+            self.frames.push(at, mark, place);
             found.add(at, end);
         }
         self.previous = previous;
@@ -456,7 +456,7 @@ impl Gather for Pcap {
         Parts {
             window: &mut self.window,
             tally: &mut self.tally,
-            places: &mut self.places,
+            frames: &mut self.frames,
             big_endian: false,
         }
     }

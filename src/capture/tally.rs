@@ -1,6 +1,6 @@
 //! The running account of a source: what was read, and what could not be.
 
-use super::batch::{Found, Place};
+use super::batch::{Found, Frames};
 use super::{FrameNo, InterfaceSummary, LinkType, SectionSummary, Shortfall, SourceSummary, Timestamp};
 
 /// How many shortfalls are kept word for word; further ones are counted.
@@ -48,17 +48,17 @@ impl Tally {
     }
 
     /// Counts frames whose times the file states; gives the number before the first.
-    pub(super) fn frames(&mut self, places: &[Place], found: &Found) -> u64 {
+    pub(super) fn frames(&mut self, frames: &Frames, found: &Found) -> u64 {
         let before = self.no;
         self.first = self.first.min(found.first.0);
         self.last = self.last.max(found.last.0);
-        for place in places {
+        for place in &frames.places {
             if self.link != Some(place.link) {
                 self.meet_link(place.link);
             }
         }
-        self.summary.packets += places.len() as u64;
-        self.no += places.len() as u64;
+        self.summary.packets += frames.len() as u64;
+        self.no += frames.len() as u64;
         before
     }
 

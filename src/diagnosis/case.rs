@@ -1,7 +1,8 @@
 //! Everything that a rule may ask about one connection, and what a rule answers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -99,7 +100,7 @@ pub struct ShownCertificate {
 /// The different certificates that each server showed.
 #[derive(Clone, Debug, Default)]
 pub struct CertificateBook {
-    servers: HashMap<SocketAddr, Vec<ShownCertificate>>,
+    servers: HashMap<SocketAddr, Arc<Vec<ShownCertificate>>>,
 }
 
 /// How many certificates of one server are remembered.
@@ -115,7 +116,7 @@ impl CertificateBook {
         let shown = self.servers.entry(t.server).or_default();
         let known = shown.iter().any(|one| one.serial == leaf.serial && one.issuer == leaf.issuer);
         if !known && shown.len() < CERTIFICATES {
-            shown.push(ShownCertificate {
+            Arc::make_mut(shown).push(ShownCertificate {
                 issuer: leaf.issuer.clone(),
                 serial: leaf.serial.clone(),
                 frame: moment.frames.last,
@@ -144,6 +145,40 @@ pub struct Context {
     pub names: FxHashMap<IpAddr, String>,
     /// What KDCs answered.
     pub tickets: Tickets,
+}
+
+impl Context {
+    /// What is known around these attempts: of the hosts and servers that appear in them, and of nobody else.
+    pub fn around(&self, attempts: &[Attempt]) -> Context {
+        let mut around = Context::default();
+        let mut clients = BTreeSet::new();
+        for attempt in attempts {
+            let tcp = attempt.connections.iter().map(|(t, _)| (t.client, t.server));
+            let udp = attempt.udp.iter().map(|(t, _)| (t.client, t.server));
+            for (client, server) in tcp.chain(udp) {
+                clients.insert(client.ip());
+                self.copy_host(client.ip(), &mut around);
+                self.copy_host(server.ip(), &mut around);
+                if let Some(name) = self.names.get(&server.ip()) {
+                    around.names.entry(server.ip()).or_insert_with(|| name.clone());
+                }
+                if let Some(shown) = self.certificates.servers.get(&server) {
+                    around.certificates.servers.entry(server).or_insert_with(|| Arc::clone(shown));
+                }
+            }
+            let tcp = attempt.connections.iter().flat_map(|(t, _)| &t.tcp.icmp);
+            let udp = attempt.udp.iter().flat_map(|(t, _)| t.udp.icmp.iter().chain(&t.udp.icmp_cut));
+            tcp.chain(udp).for_each(|error| self.copy_host(error.from, &mut around));
+        }
+        around.tickets = self.tickets.of(&clients);
+        around
+    }
+
+    fn copy_host(&self, host: IpAddr, to: &mut Context) {
+        if let Some(portrait) = self.hosts.get(host) {
+            to.hosts.hosts.entry(host).or_insert_with(|| portrait.clone());
+        }
+    }
 }
 
 /// One connection in the light of its attempt.

@@ -6,17 +6,9 @@ use std::thread;
 /// With fewer things for each hand another hand costs more than it brings.
 const WORTHWHILE: usize = 8;
 
-/// Does `work` for each of `things`, in `hands` threads, and gives the results in the order of the things. Where `hands` is `None`
-/// there is one thread for each processor.
-pub(super) fn each<T: Send, R: Send>(things: Vec<T>, hands: Option<NonZeroUsize>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let most = things.len() / WORTHWHILE;
-    if most < 2 {
-        return things.into_iter().map(work).collect();
-    }
-    let hands = hands
-        .or_else(|| thread::available_parallelism().ok())
-        .map_or(1, NonZeroUsize::get);
-    let hands = hands.min(most);
+/// Does `work` for each of `things`, in `hands` threads, and gives the results in the order of the things.
+pub(super) fn each<T: Send, R: Send>(things: Vec<T>, hands: usize, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let hands = hands.min(things.len() / WORTHWHILE);
     if hands < 2 {
         return things.into_iter().map(work).collect();
     }
@@ -41,6 +33,13 @@ pub(super) fn each<T: Send, R: Send>(things: Vec<T>, hands: Option<NonZeroUsize>
     })
 }
 
+/// As many threads as were asked for, or as there are processors.
+pub(super) fn hands(asked: Option<NonZeroUsize>) -> usize {
+    asked
+        .or_else(|| thread::available_parallelism().ok())
+        .map_or(1, NonZeroUsize::get)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,12 +49,8 @@ mod tests {
         let things: Vec<u32> = (0..1_001).collect();
         let expected: Vec<u32> = things.iter().map(|n| n * 3).collect();
         for hands in [1, 2, 3, 7, 500] {
-            assert_eq!(
-                each(things.clone(), NonZeroUsize::new(hands), |n| n * 3),
-                expected,
-                "{hands} hands"
-            );
+            assert_eq!(each(things.clone(), hands, |n| n * 3), expected, "{hands} hands");
         }
-        assert_eq!(each(things, None, |n| n * 3), expected);
+        assert_eq!(each(things, super::hands(None), |n| n * 3), expected);
     }
 }

@@ -208,7 +208,7 @@ impl Examiner {
 
     fn clear(&mut self, slot: Slot) {
         if let Some((key, _)) = self.let_go(slot) {
-            self.state.lobby.dismiss(key.fingerprint());
+            self.state.lobby.dismiss(&key);
         }
     }
 
@@ -230,9 +230,7 @@ impl Examiner {
             }
         }
         // Flows that were dismissed for want of room are looked at again: the rest of them is better than nothing.
-        for stranger in self.state.lobby.take_all_to(|end| end.ip() == host) {
-            self.state.lobby.readmit(stranger.key.fingerprint());
-        }
+        self.state.lobby.readmit_all_of(host);
     }
 
     /// Whether this end is a gateway that was named or has shown itself.

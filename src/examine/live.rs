@@ -5,9 +5,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
 
 use crate::attempt::Attempt;
 use crate::capture::{SourceSummary, Span, Timestamp};
+use crate::examine::court::Court;
 use crate::examine::tcp::Live;
 use crate::examine::udp::LiveUdp;
 use crate::examine::{Examiner, Options, State, assemble, filter, names, overall};
@@ -107,6 +109,7 @@ impl Examiner {
         options.limits.judged = options.limits.judged.max(LIVE_JUDGED);
         Examiner {
             door: Some(Box::default()),
+            court: Court::on_the_spot(&options),
             ..Examiner::new(options)
         }
     }
@@ -171,7 +174,7 @@ impl Examiner {
     /// Takes out the attempts that were judged since the last call: a report about each, in the order of their verdicts. `source` is
     /// what the source says of itself at this moment. Attempts and connections are numbered on from call to call.
     pub fn drain(&mut self, source: &SourceSummary) -> Vec<Report> {
-        let rows = self.rows.take();
+        let rows = self.court.bench().rows.take();
         let Some(door) = &mut self.door else { return Vec::new() };
         let mut reports = Vec::new();
         for row in rows {
@@ -293,7 +296,9 @@ impl Examiner {
             let who = (lookup.client, lookup.name.clone());
             let told = door.failures.insert(who, lookup.started());
             if told.is_none_or(|before| lookup.started().since(before) > names::REPEATED) {
-                self.rows
+                self.court
+                    .bench()
+                    .rows
                     .offer(assemble::lookup_row(lookup, finding), self.options.limits.verdicts);
             }
         }
@@ -350,9 +355,13 @@ impl Examiner {
     }
 }
 
+/// Servers of one client, each with the time of the first packet. Nearly all clients have one.
+type Others = SmallVec<[(IpAddr, Timestamp); 1]>;
+
 /// The servers of what is still followed, with the start, by client.
-fn under_way(flows: &Table<Box<Live>>, conversations: &Table<Box<LiveUdp>>) -> FxHashMap<IpAddr, Vec<(IpAddr, Timestamp)>> {
-    let mut followed: FxHashMap<IpAddr, Vec<(IpAddr, Timestamp)>> = FxHashMap::default();
+fn under_way(flows: &Table<Box<Live>>, conversations: &Table<Box<LiveUdp>>) -> FxHashMap<IpAddr, Others> {
+    let mut followed: FxHashMap<IpAddr, Others> = FxHashMap::default();
+    followed.reserve(flows.len() + conversations.len());
     let known = flows.slots().into_iter().filter_map(|slot| flows.get(slot));
     for live in known.filter(|live| !live.is_suspected()) {
         let one = (live.server.ip(), live.tcp.first().at);

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod assemble_udp;
+mod court;
 mod crew;
 mod filter;
 mod keep;
@@ -78,13 +79,11 @@ pub struct Examiner {
     options: Options,
     state: State,
     sources: Vec<model::SourceReport>,
-    rows: keep::Rows,
-    /// Attempts that nobody asked about.
-    unwanted: usize,
+    /// Where attempts are judged, and their rows.
+    court: court::Court,
     quality: Vec<model::QualityNote>,
     notes: Vec<model::Note>,
     shortfalls: Vec<String>,
-    times: times::Tally,
     /// Set where verdicts are given as they fall.
     door: Option<Box<live::Door>>,
     /// TLS secrets of all sources.
@@ -164,16 +163,14 @@ impl Examiner {
     pub fn new(options: Options) -> Examiner {
         let state = State::new(0, &options);
         Examiner {
+            court: court::Court::new(&options),
             options,
             state,
             sources: Vec::new(),
-            rows: keep::Rows::default(),
-            unwanted: 0,
             quality: Vec::new(),
             notes: Vec::new(),
             shortfalls: Vec::new(),
             keys: Keys::default(),
-            times: times::Tally::default(),
             door: None,
         }
     }
@@ -260,7 +257,10 @@ impl Examiner {
         self.watched(summary.watched);
         self.seal_everything();
         let attempts = self.state.gatherer.finish();
-        self.judge(attempts);
+        // Nothing else is to be done meanwhile: all hands judge the rest.
+        for docket in self.dockets(attempts) {
+            self.court.bench().judge(docket);
+        }
         self.note_keys();
         self.judge_lookups();
         if self.state.evicted > 0 {
@@ -309,9 +309,11 @@ impl Examiner {
 
     /// The report over all sources.
     pub fn finish(mut self) -> Report {
-        self.shortfalls.extend(self.rows.shortfalls());
-        let mut rows = self.rows.take();
-        let found = rows.len() + self.unwanted;
+        let bench = self.court.bench();
+        self.shortfalls.extend(bench.rows.shortfalls());
+        let mut rows = bench.rows.take();
+        let found = rows.len() + bench.unwanted;
+        let times = bench.times.times();
         rows.retain(|row| filter::wanted(row.attempt(), row.connections(), &self.options));
         let nothing = match found {
             0 if self.sources.iter().all(|source| source.summary.packets == 0) => overall::Nothing::Packets,
@@ -328,56 +330,32 @@ impl Examiner {
             quality: self.quality,
             notes: self.notes,
             shortfalls: self.shortfalls,
-            times: self.times.times(),
+            times,
         }
     }
 
     /// Judges attempts to which nothing can be added any more.
     fn judge(&mut self, attempts: Vec<Attempt>) {
+        for docket in self.dockets(attempts) {
+            self.court.judge(docket);
+        }
+    }
+
+    /// Attempts, some at a time, with what is known around them now.
+    fn dockets(&mut self, attempts: Vec<Attempt>) -> Vec<court::Docket> {
         /// Judged attempts take memory until their rows are made: so many at a time.
-        const TOGETHER: usize = 256;
+        const TOGETHER: usize = 64;
+        let mut dockets = Vec::new();
         let mut left = attempts.into_iter();
         loop {
             let some: Vec<Attempt> = left.by_ref().take(TOGETHER).collect();
             if some.is_empty() {
-                return;
+                return dockets;
             }
-            self.judge_together(some);
+            some.iter().for_each(|attempt| self.note_names(attempt));
+            let context = self.state.context.around(&some);
+            dockets.push((some, context));
         }
-    }
-
-    fn judge_together(&mut self, attempts: Vec<Attempt>) {
-        for attempt in &attempts {
-            self.note_names(attempt);
-        }
-        let context = &self.state.context;
-        let judged = crew::each(attempts, self.options.threads, |attempt| {
-            let judgement = crate::diagnosis::judge(&attempt, context);
-            (attempt, judgement)
-        });
-        // Where verdicts are told as they fall, the rows leave at once, and the connections bound them.
-        let most = match self.door {
-            Some(_) => usize::MAX,
-            None => self.options.limits.verdicts,
-        };
-        let mut kept = Vec::new();
-        for (attempt, judgement) in judged {
-            if !filter::is_wanted(&attempt, context, &self.options) {
-                self.unwanted += 1;
-                continue;
-            }
-            attempt.connections.iter().for_each(|(t, _)| self.times.add(&t.tcp));
-            let (verdict, server) = assemble::verdict(&attempt, &judgement);
-            let admitted = self.rows.admit(verdict.cause, &server, most);
-            if let Some(ticket) = admitted {
-                kept.push((attempt, judgement, ticket));
-            }
-        }
-        let plots = !self.options.without_plots;
-        let rows = crew::each(kept, self.options.threads, |(attempt, judgement, ticket)| {
-            (ticket, assemble::row(&attempt, judgement, context, ticket.series && plots))
-        });
-        rows.into_iter().for_each(|(ticket, row)| self.rows.push(ticket, row));
     }
 
     /// The names under which the hosts of an attempt are in use.

@@ -68,7 +68,9 @@ impl Examiner {
             });
             if !told && let Some(finding) = judge(lookup, &ties, &lookups, last) {
                 seen.push((lookup.client, lookup.name.clone(), lookup.started()));
-                self.rows
+                self.court
+                    .bench()
+                    .rows
                     .offer(assemble::lookup_row(lookup, finding), self.options.limits.verdicts);
             }
         }

@@ -11,7 +11,6 @@ use crate::examine::relief::Kept;
 use crate::flow::key::{TCP, UDP};
 use crate::flow::{Connection, FlowKey, Opening, Seen, Side, Slot, Stranger, Stub};
 use crate::packet::fast::{self, Peek};
-use crate::packet::fingerprint;
 use crate::packet::{Body, IcmpMessage, Packet, Quoted, Segment, TcpFlags, checksum};
 use crate::protocol::Parsed;
 use crate::protocol::x224;
@@ -155,13 +154,14 @@ impl Examiner {
             payload: frame.bytes.get(start..start + peek.payload_seen as usize).unwrap_or_default(),
         };
         self.overhear((frame.no, frame.at), &glance);
-        if self.is_wanted(&glance) {
+        let key = FlowKey::new(glance.from, glance.to, TCP);
+        if self.is_wanted(&key, &glance) {
             let packet = fast::complete(frame, peek);
             if let Body::Tcp(segment) = &packet.body {
                 let transport = frame
                     .bytes
                     .get(peek.transport_at as usize..start + peek.payload_seen as usize);
-                self.track(&packet, segment, &glance, transport);
+                self.track(key, &packet, segment, &glance, transport);
             }
         }
     }
@@ -174,8 +174,9 @@ impl Examiner {
             payload: segment.payload,
         };
         self.overhear((packet.no, packet.at), &glance);
-        if self.is_wanted(&glance) {
-            self.track(packet, segment, &glance, None);
+        let key = FlowKey::new(glance.from, glance.to, TCP);
+        if self.is_wanted(&key, &glance) {
+            self.track(key, packet, segment, &glance, None);
         }
     }
 
@@ -190,23 +191,20 @@ impl Examiner {
     }
 
     /// Whether a segment could be of interest at all. Most are not, and leave here.
-    fn is_wanted(&mut self, glance: &Glance<'_>) -> bool {
+    fn is_wanted(&mut self, key: &FlowKey, glance: &Glance<'_>) -> bool {
         if self.is_service(glance.to) || self.is_service(glance.from) {
             return true;
         }
-        let fresh = glance.flags.has(TcpFlags::SYN);
-        let fingerprint = fingerprint::between(glance.from, glance.to, TCP);
-        if fresh {
+        if glance.flags.has(TcpFlags::SYN) {
             if !glance.flags.has(TcpFlags::ACK) {
-                self.state.lobby.readmit(fingerprint);
+                self.state.lobby.readmit(key.fingerprint());
             }
             return true;
         }
-        !self.state.lobby.is_dismissed(fingerprint)
+        !self.state.lobby.is_dismissed(key.fingerprint())
     }
 
-    fn track(&mut self, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>, transport: Option<&[u8]>) {
-        let key = FlowKey::new(glance.from, glance.to, TCP);
+    fn track(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>, transport: Option<&[u8]>) {
         if let Some(slot) = self.state.flows.find(&key) {
             self.follow(slot, packet, segment, glance, transport);
         } else if self.state.past.holds(&key, segment, packet.at) {
@@ -262,7 +260,7 @@ impl Examiner {
     /// Bytes that are no RDP: HTTPS that could be a gateway's is followed, all else is dismissed.
     fn meet_https(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>) {
         if self.is_plain_https(glance.to, glance.payload, packet.at) {
-            return self.state.lobby.dismiss(key.fingerprint());
+            return self.state.lobby.dismiss(&key);
         }
         let reason = match gateway::hello(glance.payload) {
             Hello::Whole(hello) => self.gateway_reason(glance.to, &hello),
@@ -272,7 +270,7 @@ impl Examiner {
         };
         let suspect = reason == Some(Reason::Suspect);
         let Some(reason) = reason.filter(|_| !suspect || self.has_room_for_suspect(packet.at)) else {
-            return self.state.lobby.dismiss(key.fingerprint());
+            return self.state.lobby.dismiss(&key);
         };
         let stranger = self.state.lobby.take(&key);
         self.begin(key, stranger, packet, segment, glance, Some(glance.to));
@@ -298,7 +296,7 @@ impl Examiner {
             .filter(|_| matches!(glance.payload, [0x14..=0x17, 3, ..]))
             .and_then(|server| Some((server, self.known_gateway(server, None)?)))
         else {
-            return self.state.lobby.dismiss(key.fingerprint());
+            return self.state.lobby.dismiss(&key);
         };
         self.begin(key, None, packet, segment, glance, Some(server));
         if let Some(slot) = self.state.flows.find(&key)
@@ -333,7 +331,7 @@ impl Examiner {
             }
             None => {
                 if let Some((key, _)) = self.let_go(slot) {
-                    self.state.lobby.dismiss(key.fingerprint());
+                    self.state.lobby.dismiss(&key);
                 }
             }
         }

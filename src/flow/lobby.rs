@@ -1,8 +1,8 @@
 //! Where flows wait whose content has not shown yet what they are. Strangers are remembered by their first packets; those that turn
 //! out to be something else are dismissed and passed over from then on. Both memories are fixed in size.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::capture::{FrameNo, Timestamp};
 use crate::flow::key::{BuildKeyHasher, FlowKey};
@@ -61,12 +61,17 @@ impl Stranger {
 /// Strangers and the dismissed.
 #[derive(Debug)]
 pub struct Lobby {
-    /// Grows to `room`, and is used in turn from then on: most captures are small.
+    /// Grows with need, to `room` at most; from then on rows are used in turn.
     strangers: Vec<Option<Stranger>>,
+    /// Rows whose stranger has shown what it is.
+    free: Vec<u32>,
     room: usize,
-    index: HashMap<FlowKey, u32, BuildKeyHasher>,
+    /// Their rows by fingerprint; the row tells whether it is the flow.
+    index: HashMap<u64, u32, BuildKeyHasher>,
     next: usize,
     dismissed: Vec<[u32; WAYS]>,
+    /// The latest that were dismissed, by their servers: at most as many as there is room for strangers.
+    dismissed_from: VecDeque<(IpAddr, u64)>,
     turn: u32,
     changes: u64,
     /// Strangers that had to leave before they showed what they are.
@@ -79,10 +84,12 @@ impl Lobby {
         let sets = (dismissed / WAYS).max(1).next_power_of_two();
         Lobby {
             strangers: Vec::new(),
+            free: Vec::new(),
             room: strangers.max(1),
             index: HashMap::default(),
             next: 0,
             dismissed: vec![[0; WAYS]; sets],
+            dismissed_from: VecDeque::new(),
             turn: 0,
             changes: 0,
             forgotten: 0,
@@ -103,8 +110,16 @@ impl Lobby {
     }
 
     /// Passes over this flow from now on.
-    pub fn dismiss(&mut self, fingerprint: u64) {
-        let (set, tag) = self.place(fingerprint);
+    pub fn dismiss(&mut self, key: &FlowKey) {
+        if let Some(stranger) = self.take(key)
+            && let Some(server) = stranger.server()
+        {
+            if self.dismissed_from.len() >= self.room {
+                self.dismissed_from.pop_front();
+            }
+            self.dismissed_from.push_back((server.ip(), key.fingerprint()));
+        }
+        let (set, tag) = self.place(key.fingerprint());
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn as usize % WAYS;
         if let Some(ways) = self.dismissed.get_mut(set)
@@ -138,8 +153,10 @@ impl Lobby {
 
     /// Remembers a packet of a flow that has not shown what it is.
     pub fn remember(&mut self, key: FlowKey, stub: Stub) {
-        if let Some(at) = self.index.get(&key) {
-            if let Some(Some(stranger)) = self.strangers.get_mut(*at as usize) {
+        if let Some(at) = self.index.get(&key.fingerprint()) {
+            if let Some(Some(stranger)) = self.strangers.get_mut(*at as usize)
+                && stranger.key == key
+            {
                 if stranger.is_reborn_by(&stub) {
                     stranger.stubs.clear();
                 }
@@ -149,8 +166,14 @@ impl Lobby {
             }
             return;
         }
-        let at = self.next;
-        self.next = (self.next + 1) % self.room;
+        let at = match self.free.pop() {
+            Some(at) => at as usize,
+            None if self.strangers.len() < self.room => self.strangers.len(),
+            None => {
+                self.next = (self.next + 1) % self.room;
+                self.next
+            }
+        };
         let fresh = |stub| Stranger {
             key,
             stubs: smallvec::smallvec![stub],
@@ -158,7 +181,7 @@ impl Lobby {
         match self.strangers.get_mut(at) {
             // Written over in place: a row is large, and a flood comes here with every packet.
             Some(Some(old)) if !old.stubs.spilled() => {
-                self.index.remove(&old.key);
+                self.index.remove(&old.key.fingerprint());
                 self.forgotten += 1;
                 old.key = key;
                 old.stubs.clear();
@@ -166,20 +189,21 @@ impl Lobby {
             }
             Some(row) => {
                 if let Some(old) = row.replace(fresh(stub)) {
-                    self.index.remove(&old.key);
+                    self.index.remove(&old.key.fingerprint());
                     self.forgotten += 1;
                 }
             }
             None => self.strangers.push(Some(fresh(stub))),
         }
-        self.index.insert(key, u32::try_from(at).unwrap_or(0));
+        self.index.insert(key.fingerprint(), u32::try_from(at).unwrap_or(0));
     }
 
     /// When this stranger's last SYN passed, if nothing but SYNs is known of it. An answer may be to an earlier one: the time to it is
     /// then too short, never too long.
     pub fn last_syn(&self, key: &FlowKey) -> Option<(FrameNo, Timestamp)> {
-        let at = self.index.get(key)?;
-        let stubs = &self.strangers.get(*at as usize)?.as_ref()?.stubs;
+        let at = self.index.get(&key.fingerprint())?;
+        let stranger = self.strangers.get(*at as usize)?.as_ref();
+        let stubs = &stranger.filter(|stranger| stranger.key == *key)?.stubs;
         let is_syn = |stub: &Stub| stub.seen.flags.has(TcpFlags::SYN) && !stub.seen.flags.has(TcpFlags::ACK);
         stubs
             .last()
@@ -189,8 +213,24 @@ impl Lobby {
 
     /// Takes a stranger out: it turned out to be of interest.
     pub fn take(&mut self, key: &FlowKey) -> Option<Stranger> {
-        let at = self.index.remove(key)?;
-        self.strangers.get_mut(at as usize)?.take()
+        let at = self.index.get(&key.fingerprint())?;
+        let row = self.strangers.get_mut(*at as usize)?;
+        let taken = row.take_if(|stranger| stranger.key == *key)?;
+        self.free.extend(self.index.remove(&key.fingerprint()));
+        Some(taken)
+    }
+
+    /// Looks anew at the flows of this server that were dismissed last.
+    pub fn readmit_all_of(&mut self, host: IpAddr) {
+        let mut again = Vec::new();
+        self.dismissed_from.retain(|(server, fingerprint)| {
+            let of_host = *server == host;
+            if of_host {
+                again.push(*fingerprint);
+            }
+            !of_host
+        });
+        again.into_iter().for_each(|fingerprint| self.readmit(fingerprint));
     }
 
     /// Takes out every stranger that began with a SYN to one of these servers.

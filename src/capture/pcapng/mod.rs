@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::batch::{self, Batch, Events, Found, Gather, Marker, Parts, Place};
+use super::batch::{self, Batch, Events, Found, Frames, Gather, Marker, Parts, Place};
 use super::options::{self, OptionList};
 use super::tally::Tally;
 use super::window::Window;
@@ -57,7 +57,7 @@ pub(super) struct Pcapng {
     /// Up to here a damaged block's real end was looked for.
     searched: u64,
     /// The frames of the present batch.
-    places: Vec<Place>,
+    frames: Frames,
     marker: Marker,
     path: PathBuf,
     ended: bool,
@@ -77,7 +77,7 @@ impl Pcapng {
             previous: Timestamp::default(),
             untimed: false,
             searched: 0,
-            places: Vec::with_capacity(Batch::MOST),
+            frames: Frames::with_room_for(Batch::MOST),
             marker: batch::unmarked,
             ended: false,
         }
@@ -342,13 +342,13 @@ impl Source for Pcapng {
 
 impl Gather for Pcapng {
     fn gather(&mut self, most: usize) -> Found {
-        self.places.clear();
+        self.frames.clear();
         let mut found = Found::NOTHING;
         if self.ended {
             return found;
         }
         let (bytes, order) = (self.window.bytes(), self.order);
-        while self.places.len() < most {
+        while self.frames.len() < most {
             let at = found.taken;
             let Some(head) = bytes.get(at..).and_then(<[u8]>::first_chunk::<28>) else {
                 break;
@@ -380,8 +380,8 @@ impl Gather for Pcapng {
                 break;
             }
             let time = interface.time(u64::from(order.u32(head, 12)) << 32 | u64::from(order.u32(head, 16)));
-            self.places.push(Place {
-                at: time,
+            let mark = (self.marker)(interface.link, frame);
+            let place = Place {
                 start: (at + 28) as u32,
                 captured,
                 wire: order.u32(head, 24),
@@ -389,8 +389,8 @@ impl Gather for Pcapng {
                 options: (at + options) as u32,
                 options_len: options_len as u32,
                 link: interface.link,
-                mark: (self.marker)(interface.link, frame),
-            });
+            };
+            self.frames.push(time, mark, place);
             found.add(time, at + len);
             self.previous = time;
         }
@@ -401,7 +401,7 @@ impl Gather for Pcapng {
         Parts {
             window: &mut self.window,
             tally: &mut self.tally,
-            places: &mut self.places,
+            frames: &mut self.frames,
             big_endian: self.order == ByteOrder::Big,
         }
     }

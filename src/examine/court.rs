@@ -1,0 +1,177 @@
+//! Judges settled attempts, beside the reading once there are many: a verdict depends on its attempt and on what was known around it
+//! at that time, and on nothing that comes later. Attempts go in with a copy of just that, in order, and rows come out in this order.
+
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use crate::attempt::Attempt;
+use crate::diagnosis::Context;
+use crate::examine::{Options, assemble, crew, filter, keep, times};
+
+/// So many attempts are judged on the spot: a small capture is done before a thread has begun.
+const ON_THE_SPOT: usize = 64;
+/// So many attempts make up a load for the thread that judges.
+const LOAD: usize = 32;
+
+/// Attempts that settled at one time, and what was known around them.
+pub(super) type Docket = (Vec<Attempt>, Context);
+
+/// What judging needs and leaves.
+#[derive(Debug, Default)]
+pub(super) struct Bench {
+    options: Options,
+    /// How many threads judge.
+    hands: usize,
+    /// How many rows are kept.
+    most: usize,
+    pub(super) rows: keep::Rows,
+    pub(super) times: times::Tally,
+    /// Attempts that nobody asked about.
+    pub(super) unwanted: usize,
+}
+
+impl Bench {
+    /// Judges attempts with as many threads as there may be.
+    pub(super) fn judge(&mut self, (attempts, context): Docket) {
+        let (options, context) = (&self.options, &context);
+        let judged = crew::each(attempts, self.hands, |attempt| {
+            let judgement = crate::diagnosis::judge(&attempt, context);
+            (attempt, judgement)
+        });
+        let mut kept = Vec::new();
+        for (attempt, judgement) in judged {
+            if !filter::is_wanted(&attempt, context, options) {
+                self.unwanted += 1;
+                continue;
+            }
+            attempt.connections.iter().for_each(|(t, _)| self.times.add(&t.tcp));
+            let (verdict, server) = assemble::verdict(&attempt, &judgement);
+            let admitted = self.rows.admit(verdict.cause, &server, self.most);
+            if let Some(ticket) = admitted {
+                kept.push((attempt, judgement, ticket));
+            }
+        }
+        let plots = !options.without_plots;
+        let rows = crew::each(kept, self.hands, |(attempt, judgement, ticket)| {
+            (ticket, assemble::row(&attempt, judgement, context, ticket.series && plots))
+        });
+        rows.into_iter().for_each(|(ticket, row)| self.rows.push(ticket, row));
+    }
+}
+
+/// Where attempts are judged.
+#[derive(Debug)]
+pub(super) struct Court {
+    /// Empty while a thread has it.
+    bench: Bench,
+    beside: Option<Beside>,
+    /// So many attempts more are judged on the spot.
+    patience: usize,
+}
+
+/// The thread that judges, and what it is given next.
+#[derive(Debug)]
+struct Beside {
+    load: Vec<Docket>,
+    loaded: usize,
+    sender: SyncSender<Vec<Docket>>,
+    thread: JoinHandle<Bench>,
+}
+
+impl Court {
+    /// A court that keeps as many rows as the limits say.
+    pub(super) fn new(options: &Options) -> Court {
+        Court {
+            bench: Bench {
+                options: options.clone(),
+                hands: crew::hands(options.threads),
+                most: options.limits.verdicts,
+                ..Bench::default()
+            },
+            beside: None,
+            patience: ON_THE_SPOT,
+        }
+    }
+
+    /// A court for verdicts that are told as they fall: all are judged at once, and rows leave at once, so that the connections bound
+    /// them.
+    pub(super) fn on_the_spot(options: &Options) -> Court {
+        let mut court = Court::new(options);
+        court.bench.most = usize::MAX;
+        court.patience = usize::MAX;
+        court
+    }
+
+    /// Judges attempts, now or soon.
+    pub(super) fn judge(&mut self, docket: Docket) {
+        match &mut self.beside {
+            Some(beside) => {
+                beside.loaded += docket.0.len();
+                beside.load.push(docket);
+                if beside.loaded >= LOAD {
+                    beside.send();
+                }
+            }
+            None => {
+                self.patience = self.patience.saturating_sub(docket.0.len());
+                self.bench.judge(docket);
+                if self.patience == 0 && self.bench.hands > 1 {
+                    self.go_beside();
+                }
+            }
+        }
+    }
+
+    /// Gives the bench to a thread, if one can be had.
+    fn go_beside(&mut self) {
+        // At most one load waits while another is judged and the next one grows.
+        let (sender, loads) = sync_channel::<Vec<Docket>>(1);
+        let (hand_over, bench) = sync_channel::<Bench>(1);
+        let started = thread::Builder::new().name("judge".into()).spawn(move || {
+            give_way();
+            let mut bench = bench.recv().unwrap_or_default();
+            // Two processors are at work already, those that read and follow.
+            let hands = bench.hands;
+            bench.hands = hands.saturating_sub(2).max(1);
+            for load in loads {
+                load.into_iter().for_each(|docket| bench.judge(docket));
+            }
+            Bench { hands, ..bench }
+        });
+        let Ok(thread) = started else { return };
+        let _ = hand_over.send(std::mem::take(&mut self.bench));
+        self.beside = Some(Beside {
+            load: Vec::new(),
+            loaded: 0,
+            sender,
+            thread,
+        });
+    }
+
+    /// The bench, when everything that came has been judged.
+    pub(super) fn bench(&mut self) -> &mut Bench {
+        if let Some(mut beside) = self.beside.take() {
+            beside.send();
+            drop(beside.sender);
+            self.bench = match beside.thread.join() {
+                Ok(bench) => bench,
+                Err(panic) => std::panic::resume_unwind(panic),
+            };
+        }
+        &mut self.bench
+    }
+}
+
+/// Lets the threads that read and follow go first: a verdict can wait, and they wait for one another.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::nice(5);
+}
+
+impl Beside {
+    /// Sends what is loaded. The thread ends only after the sender, or by a panic, which shows when it is joined.
+    fn send(&mut self) {
+        self.loaded = 0;
+        let _ = self.sender.send(std::mem::take(&mut self.load));
+    }
+}
