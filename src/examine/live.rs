@@ -1,6 +1,7 @@
 //! Verdicts as they fall: what an examination needs that has no end. What was told leaves, so that memory stays flat.
 
 use std::cell::OnceCell;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -340,10 +341,13 @@ impl Examiner {
         if self.state.gatherer.is_empty() {
             return;
         }
-        // Made at need: most of the time no attempt is due.
-        let (flows, conversations) = (&self.state.flows, &self.state.conversations);
+        // Made at need: most of the time no attempt is due, or its client has nothing else under way.
+        let (flows, conversations, busy) = (&self.state.flows, &self.state.conversations, &self.state.busy);
         let followed = OnceCell::new();
         let joins = |attempt: &Attempt| {
+            if !busy.has(attempt.client) {
+                return false;
+            }
             let followed = followed.get_or_init(|| under_way(flows, conversations));
             followed.get(&attempt.client).is_some_and(|others| {
                 let until = attempt.open_until();
@@ -352,6 +356,29 @@ impl Examiner {
         };
         let ripe = self.state.gatherer.settled(now, joins);
         self.judge(ripe);
+    }
+}
+
+/// How much is followed of each client.
+#[derive(Debug, Default)]
+pub(super) struct Busy(FxHashMap<IpAddr, u32>);
+
+impl Busy {
+    pub(super) fn add(&mut self, client: IpAddr) {
+        *self.0.entry(client).or_default() += 1;
+    }
+
+    pub(super) fn remove(&mut self, client: IpAddr) {
+        if let Entry::Occupied(mut known) = self.0.entry(client) {
+            match known.get_mut() {
+                0 | 1 => drop(known.remove()),
+                count => *count -= 1,
+            }
+        }
+    }
+
+    fn has(&self, client: IpAddr) -> bool {
+        self.0.contains_key(&client)
     }
 }
 

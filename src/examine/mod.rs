@@ -116,6 +116,8 @@ struct State {
     context: Context,
     quality: quality::Quality,
     conversations: Table<Box<udp::LiveUdp>>,
+    /// The clients of both.
+    busy: live::Busy,
     strays: strays::Strays,
     evicted: u64,
     unanswered: u64,
@@ -148,6 +150,7 @@ impl State {
             context: Context::default(),
             quality: quality::Quality::default(),
             conversations: Table::default(),
+            busy: live::Busy::default(),
             strays: strays::Strays::default(),
             evicted: 0,
             unanswered: 0,

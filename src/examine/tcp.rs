@@ -453,8 +453,11 @@ impl Examiner {
         let id = live.id;
         live.weighed = live.weight();
         self.state.held += live.weighed;
+        self.state.busy.add(client.ip());
         let (slot, displaced) = self.state.flows.insert(key, Box::new(live));
-        self.state.held = self.state.held.saturating_sub(displaced.map_or(0, |old| old.weighed));
+        if let Some(old) = displaced {
+            self.account_for(&old);
+        }
         if opening == Opening::Handshake {
             self.state.half_open.push_back((slot, id, false));
             self.bound_half_open();
@@ -644,8 +647,14 @@ impl Examiner {
     /// Takes a connection out.
     pub(super) fn let_go(&mut self, slot: Slot) -> Option<(FlowKey, Box<Live>)> {
         let (key, live) = self.state.flows.remove(slot)?;
-        self.state.held = self.state.held.saturating_sub(live.weighed);
+        self.account_for(&live);
         Some((key, live))
+    }
+
+    /// Takes a connection that was taken out off the accounts of what is followed.
+    fn account_for(&mut self, live: &Live) {
+        self.state.held = self.state.held.saturating_sub(live.weighed);
+        self.state.busy.remove(live.client.ip());
     }
 
     pub(super) fn seal(&mut self, slot: Slot) {

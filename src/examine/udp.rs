@@ -210,6 +210,7 @@ impl Examiner {
             &self.options.limits,
             self.keys.clone(),
         );
+        self.state.busy.add(client.ip());
         Some(self.state.conversations.insert(key, Box::new(live)).0)
     }
 
@@ -327,6 +328,7 @@ impl Examiner {
             weighed,
         } = *live;
         self.state.held = self.state.held.saturating_sub(weighed);
+        self.state.busy.remove(client.ip());
         let heard = recorder.finish();
         if heard.channel == Channel::Unknown {
             self.state.strays.conversation(&udp, client, server, looks_like);

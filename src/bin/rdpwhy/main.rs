@@ -26,6 +26,11 @@ mod triage;
 mod watch;
 mod when;
 
+/// Judging frees in one thread what another one made, for which the system's allocator takes a lock each time.
+#[cfg(all(target_os = "linux", feature = "jemalloc"))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Usage or input error: nothing could be looked at.
 const INPUT_ERROR: u8 = 2;
 /// Nothing to judge: no RDP in it, or too little of it.
