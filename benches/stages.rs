@@ -167,7 +167,7 @@ fn stages(c: &mut Criterion) {
     let mut lobby = Lobby::new(Limits::default().strangers, Limits::default().dismissed);
     for key in &keys {
         table.insert(*key, ());
-        lobby.dismiss(&key);
+        lobby.dismiss(key);
     }
     group.throughput(Throughput::Elements(keys.len() as u64));
     group.bench_function("flow look-up", |b| {

@@ -52,9 +52,32 @@ pub struct Attempt {
     pub connections: Vec<(Transcript, Progress)>,
     /// Its UDP conversations, by time.
     pub udp: Vec<(UdpTranscript, UdpProgress)>,
+    /// Kept because it is asked for at every sweep.
+    open_until: Timestamp,
 }
 
 impl Attempt {
+    fn new(id: u32, client: IpAddr, connections: Vec<(Transcript, Progress)>, udp: Vec<(UdpTranscript, UdpProgress)>) -> Attempt {
+        let mut attempt = Attempt {
+            id,
+            client,
+            connections,
+            udp,
+            open_until: Timestamp::default(),
+        };
+        attempt.reckon();
+        attempt
+    }
+
+    /// Reckons anew how long the action stays open, after something was added.
+    fn reckon(&mut self) {
+        let patient = self
+            .connections
+            .last()
+            .is_some_and(|(t, progress)| may_be_asking(t, progress));
+        self.open_until = self.ended().plus(if patient { PROMPT } else { RETRY });
+    }
+
     /// The time of its first packet.
     pub fn started(&self) -> Timestamp {
         let udp = self.udp.iter().map(|(t, _)| t.started());
@@ -88,12 +111,7 @@ impl Attempt {
 
     /// Until when another connection of the same client to the same server still belongs to this action.
     pub fn open_until(&self) -> Timestamp {
-        let ended = self.ended();
-        let patient = self
-            .connections
-            .last()
-            .is_some_and(|(t, progress)| may_be_asking(t, progress));
-        ended.plus(if patient { PROMPT } else { RETRY })
+        self.open_until
     }
 
     /// Whether this connection belongs to the action.
@@ -169,18 +187,15 @@ impl Gatherer {
                 // A transcript is large: no room is made for more than there are.
                 attempt.connections.reserve_exact(1);
                 attempt.connections.insert(at, (t, progress));
+                attempt.reckon();
                 return;
             }
             Some(_) => self.divided += 1,
             None => {}
         }
         self.next += 1;
-        open.push(Attempt {
-            id: self.next,
-            client: t.client.ip(),
-            connections: vec![(t, progress)],
-            udp: Vec::new(),
-        });
+        let client = t.client.ip();
+        open.push(Attempt::new(self.next, client, vec![(t, progress)], Vec::new()));
     }
 
     /// The attempts to which nothing can be added any more at `now`, given the starts of connections that are still followed.

@@ -49,6 +49,7 @@ impl Attempt {
     fn add_udp(&mut self, t: UdpTranscript, progress: UdpProgress) {
         let at = self.udp.partition_point(|(other, _)| other.started() <= t.started());
         self.udp.insert(at, (t, progress));
+        self.reckon();
     }
 }
 
@@ -100,12 +101,8 @@ impl Gatherer {
                 continue;
             }
             self.next += 1;
-            attempts.push(Attempt {
-                id: self.next,
-                client: t.client.ip(),
-                connections: Vec::new(),
-                udp: vec![(t, progress)],
-            });
+            let client = t.client.ip();
+            attempts.push(Attempt::new(self.next, client, Vec::new(), vec![(t, progress)]));
         }
         let (ripe, early): (Vec<Attempt>, Vec<Attempt>) = attempts
             .into_iter()

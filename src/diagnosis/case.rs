@@ -30,22 +30,64 @@ pub struct HostPortrait {
 /// Portraits of hosts.
 #[derive(Clone, Debug, Default)]
 pub struct HostBook {
-    hosts: FxHashMap<IpAddr, HostPortrait>,
+    hosts: Vec<(IpAddr, HostPortrait)>,
+    /// Their places.
+    index: FxHashMap<IpAddr, u32>,
+    /// The places of hosts that were asked for lately, by a few bits of their address.
+    recent: Recent,
 }
 
 /// How many hosts are remembered.
 const HOSTS: usize = 8_192;
 
+/// Few packets come from a host that none came from lately.
+#[derive(Clone, Debug)]
+struct Recent([u32; 64]);
+
+impl Default for Recent {
+    fn default() -> Recent {
+        Recent([u32::MAX; 64])
+    }
+}
+
+impl Recent {
+    #[inline]
+    fn of(&mut self, host: IpAddr) -> &mut u32 {
+        let last = match host {
+            IpAddr::V4(host) => host.octets()[3],
+            IpAddr::V6(host) => host.octets()[15],
+        };
+        &mut self.0[usize::from(last % 64)]
+    }
+}
+
 impl HostBook {
     /// Adds what a packet says about its sender.
     pub fn learn(&mut self, host: IpAddr, ttl: u8, no: FrameNo) {
-        // One look-up for a host that is known, as nearly all are: this runs for every packet that is followed.
-        let room = self.hosts.len() < HOSTS;
-        match self.hosts.get_mut(&host) {
-            Some(portrait) => portrait.ttl.learn(ttl, no),
-            None if room => self.hosts.entry(host).or_default().ttl.learn(ttl, no),
-            None => {}
+        // This runs for every packet that is followed.
+        let recent = *self.recent.of(host) as usize;
+        if let Some((known, portrait)) = self.hosts.get_mut(recent)
+            && *known == host
+        {
+            return portrait.ttl.learn(ttl, no);
         }
+        let at = match self.index.get(&host) {
+            Some(at) => *at,
+            None if self.is_full() => return,
+            None => self.add(host, HostPortrait::default()),
+        };
+        *self.recent.of(host) = at;
+        if let Some((_, portrait)) = self.hosts.get_mut(at as usize) {
+            portrait.ttl.learn(ttl, no);
+        }
+    }
+
+    /// Adds a host that is not there.
+    fn add(&mut self, host: IpAddr, portrait: HostPortrait) -> u32 {
+        let at = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
+        self.hosts.push((host, portrait));
+        self.index.insert(host, at);
+        at
     }
 
     /// Whether no other host is remembered.
@@ -55,13 +97,14 @@ impl HostBook {
 
     /// Forgets every host.
     pub fn clear(&mut self) {
-        self.hosts.clear();
+        *self = HostBook::default();
     }
 
     /// Adds the time that a host took to answer a SYN, which no stack delays.
     pub fn learn_round_trip(&mut self, host: IpAddr, asked: (FrameNo, Timestamp), answered: (FrameNo, Timestamp)) {
         let took = answered.1.since(asked.1);
-        let Some(portrait) = self.hosts.get_mut(&host).filter(|_| took.0 > 0) else {
+        let at = self.index.get(&host).filter(|_| took.0 > 0);
+        let Some((_, portrait)) = at.and_then(|at| self.hosts.get_mut(*at as usize)) else {
             return;
         };
         let known = portrait.round_trip;
@@ -80,7 +123,8 @@ impl HostBook {
 
     /// The portrait of a host.
     pub fn get(&self, host: IpAddr) -> Option<&HostPortrait> {
-        self.hosts.get(&host)
+        let at = *self.index.get(&host)?;
+        self.hosts.get(at as usize).map(|(_, portrait)| portrait)
     }
 }
 
@@ -175,8 +219,10 @@ impl Context {
     }
 
     fn copy_host(&self, host: IpAddr, to: &mut Context) {
-        if let Some(portrait) = self.hosts.get(host) {
-            to.hosts.hosts.entry(host).or_insert_with(|| portrait.clone());
+        if let Some(portrait) = self.hosts.get(host)
+            && to.hosts.get(host).is_none()
+        {
+            to.hosts.add(host, portrait.clone());
         }
     }
 }

@@ -67,6 +67,8 @@ pub(super) struct Court {
     beside: Option<Beside>,
     /// So many attempts more are judged on the spot.
     patience: usize,
+    /// How many attempts came.
+    came: usize,
 }
 
 /// The thread that judges, and what it is given next.
@@ -90,6 +92,7 @@ impl Court {
             },
             beside: None,
             patience: ON_THE_SPOT,
+            came: 0,
         }
     }
 
@@ -104,6 +107,7 @@ impl Court {
 
     /// Judges attempts, now or soon.
     pub(super) fn judge(&mut self, docket: Docket) {
+        self.came += docket.0.len();
         match &mut self.beside {
             Some(beside) => {
                 beside.loaded += docket.0.len();
@@ -120,6 +124,12 @@ impl Court {
                 }
             }
         }
+    }
+
+    /// How many attempts were judged, or will be soon.
+    #[inline]
+    pub(super) fn came(&self) -> usize {
+        self.came
     }
 
     /// Gives the bench to a thread, if one can be had.

@@ -107,6 +107,8 @@ impl Examiner {
         options.limits.connections = options.limits.connections.max(LIVE_CONNECTIONS);
         options.limits.half_open = options.limits.half_open.max(LIVE_CONNECTIONS);
         options.limits.flow_bytes = options.limits.flow_bytes.max(LIVE_BYTES);
+        // Rows leave as they are told.
+        options.limits.verdict_bytes = 0;
         options.limits.judged = options.limits.judged.max(LIVE_JUDGED);
         Examiner {
             door: Some(Box::default()),

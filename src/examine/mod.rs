@@ -268,10 +268,8 @@ impl Examiner {
         self.judge_lookups();
         if self.state.evicted > 0 {
             self.shortfalls.push(format!(
-                "{} connections were judged early because more than {}, or more than fit into {} MiB, were open at one time",
-                self.state.evicted,
-                self.options.limits.connections,
-                self.options.limits.flow_bytes >> 20
+                "{} connections were judged early because more than {}, or more than fit into memory, were open at one time",
+                self.state.evicted, self.options.limits.connections
             ));
         }
         self.notes.extend(self.state.strays.notes(self.state.source));
@@ -281,8 +279,7 @@ impl Examiner {
                 self.state.unanswered, self.options.limits.half_open
             ));
         }
-        self.shortfalls
-            .extend(self.state.relief.words(self.options.limits.flow_bytes));
+        self.shortfalls.extend(self.state.relief.words());
         if self.state.gatherer.divided() > 0 {
             self.shortfalls.push(format!(
                 "attempts with more than {1} connections are told in parts; they were divided {0} times",

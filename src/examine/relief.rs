@@ -44,6 +44,8 @@ pub(super) struct Relief {
     attempts: u64,
     /// Long connections whose middle was forgotten.
     narrowed: u64,
+    /// The bytes there were at the last look.
+    room: usize,
 }
 
 impl Relief {
@@ -58,7 +60,7 @@ impl Relief {
     }
 
     /// What it cost, in words; nothing where it cost nothing.
-    pub(super) fn words(&self, bytes: usize) -> Option<String> {
+    pub(super) fn words(&self) -> Option<String> {
         let parts: Vec<String> = [
             (self.hurried, "ended connections were judged before late packets could come"),
             (self.attempts, "attempts were judged before a retry could come"),
@@ -72,7 +74,7 @@ impl Relief {
             format!(
                 "{}: more was open or had just ended at one time than fits into {} MiB",
                 parts.join(", "),
-                bytes >> 20
+                self.room >> 20
             )
         })
     }
@@ -83,7 +85,7 @@ impl Examiner {
     #[inline]
     pub(super) fn is_full(&mut self) -> bool {
         let held = self.state.held + self.state.gatherer.weight();
-        if held <= self.options.limits.flow_bytes {
+        if held <= self.options.limits.flow_bytes || held <= self.room() {
             return false;
         }
         let relief = &mut self.state.relief;
@@ -91,10 +93,17 @@ impl Examiner {
         relief.pause == 0
     }
 
+    /// The bytes that what is followed may take now.
+    fn room(&self) -> usize {
+        let limits = &self.options.limits;
+        limits.flow_bytes + limits.verdicts.saturating_sub(self.court.came()) * limits.verdict_bytes
+    }
+
     /// Makes room: first what has ended is judged, then the middle of long connections is forgotten, then the longest silent one goes.
     pub(super) fn relieve(&mut self, now: Timestamp) {
         self.state.relief.pause = PACKETS;
-        let bytes = self.options.limits.flow_bytes;
+        let bytes = self.room();
+        self.state.relief.room = bytes;
         let goal = bytes - bytes / 8 * FREE;
         self.hurry_ended(goal, now);
         if self.excess(goal) > 0 {

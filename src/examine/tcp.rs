@@ -436,7 +436,7 @@ impl Examiner {
             self.evict(oldest);
         }
         self.state.next_id += 1;
-        let mut live = Live {
+        let mut live = Box::new(Live {
             id: self.state.next_id,
             client,
             server,
@@ -449,12 +449,12 @@ impl Examiner {
             weighed: 0,
             narrowed: false,
             recorder: Recorder::new(&self.options.limits, opening == Opening::MidStream, self.keys.clone()),
-        };
+        });
         let id = live.id;
         live.weighed = live.weight();
         self.state.held += live.weighed;
         self.state.busy.add(client.ip());
-        let (slot, displaced) = self.state.flows.insert(key, Box::new(live));
+        let (slot, displaced) = self.state.flows.insert(key, live);
         if let Some(old) = displaced {
             self.account_for(&old);
         }

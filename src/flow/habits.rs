@@ -12,7 +12,8 @@ const VALUES: usize = 6;
 /// The values that a header field took, with how often and where first and last.
 #[derive(Clone, Debug, Default)]
 pub struct Values<T> {
-    seen: smallvec::SmallVec<[Value<T>; 2]>,
+    // Most fields never change: a second value is worth an allocation.
+    seen: smallvec::SmallVec<[Value<T>; 1]>,
     others: u64,
 }
 

@@ -42,6 +42,9 @@ pub struct Limits {
     /// buffers are weighed, what TLS and its keys own is not. Beyond it the ended ones are
     /// judged before late packets could come, then the middle of long ones is forgotten, then the longest silent one is judged.
     pub flow_bytes: usize,
+    /// Bytes that are reckoned for each of [`verdicts`](Self::verdicts): connections may take them, too, as long as so many attempts
+    /// have not been judged.
+    pub verdict_bytes: usize,
     /// Connections that were judged while packets of them may still come, and whose packets are passed over.
     pub judged: usize,
     /// Connections of one attempt; those that follow are another attempt.
@@ -71,7 +74,8 @@ impl Default for Limits {
             out_of_order_segments: 64,
             connections: 8_192,
             half_open: 2_048,
-            flow_bytes: 8 << 20,
+            flow_bytes: 10 << 20,
+            verdict_bytes: 8 << 10,
             judged: 8_192,
             attempt_connections: 64,
             strangers: 8_192,

@@ -211,6 +211,7 @@ fn where_memory_is_short_verdicts_stay_and_the_cost_is_said() {
     let roomy = report(&frames, Options::default());
     let mut options = Options::default();
     options.limits.flow_bytes = 2 << 20;
+    options.limits.verdict_bytes = 0;
     let tight = report(&frames, options);
     assert_eq!(counts(&roomy), counts(&tight));
     assert!(roomy.shortfalls.is_empty(), "{:?}", roomy.shortfalls);
