@@ -1,6 +1,5 @@
 //! Verdicts as they fall: what an examination needs that has no end. What was told leaves, so that memory stays flat.
 
-use std::cell::OnceCell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -12,9 +11,8 @@ use crate::attempt::Attempt;
 use crate::capture::{SourceSummary, Span, Timestamp};
 use crate::examine::court::Court;
 use crate::examine::tcp::Live;
-use crate::examine::udp::LiveUdp;
 use crate::examine::{Examiner, Options, State, assemble, filter, names, overall};
-use crate::flow::{FlowKey, Opening, Side, Table};
+use crate::flow::{FlowKey, Opening, Side, Slot};
 use crate::report::Report;
 use crate::report::model::{Connection, SourceReport, Times};
 use crate::transcript::{Phase, Progress};
@@ -343,64 +341,64 @@ impl Examiner {
         if self.state.gatherer.is_empty() {
             return;
         }
-        // Made at need: most of the time no attempt is due, or its client has nothing else under way.
-        let (flows, conversations, busy) = (&self.state.flows, &self.state.conversations, &self.state.busy);
-        let followed = OnceCell::new();
+        let (busy, followed, talking) = (&self.state.busy, &self.state.flows, &self.state.conversations);
+        // What is still followed of its client, and may become a part of the attempt.
         let joins = |attempt: &Attempt| {
-            if !busy.has(attempt.client) {
-                return false;
-            }
-            let followed = followed.get_or_init(|| under_way(flows, conversations));
-            followed.get(&attempt.client).is_some_and(|others| {
-                let until = attempt.open_until();
-                others.iter().any(|(server, began)| *began <= until && attempt.tried(*server))
-            })
+            let until = attempt.open_until();
+            let may_join = |(server, began): (IpAddr, Timestamp)| began <= until && attempt.tried(server);
+            let mut flows = busy.flows(attempt.client).filter_map(|slot| followed.get(slot));
+            let mut conversations = busy.conversations(attempt.client).filter_map(|slot| talking.get(slot));
+            flows.any(|live| !live.is_suspected() && may_join((live.server.ip(), live.tcp.first().at)))
+                || conversations.any(|live| may_join(live.place().1))
         };
         let ripe = self.state.gatherer.settled(now, joins);
         self.judge(ripe);
     }
 }
 
-/// How much is followed of each client.
+/// What is followed of each client: its connections and conversations.
 #[derive(Debug, Default)]
-pub(super) struct Busy(FxHashMap<IpAddr, u32>);
+pub(super) struct Busy {
+    flows: FxHashMap<IpAddr, SmallVec<[Slot; 2]>>,
+    conversations: FxHashMap<IpAddr, SmallVec<[Slot; 2]>>,
+}
 
 impl Busy {
-    pub(super) fn add(&mut self, client: IpAddr) {
-        *self.0.entry(client).or_default() += 1;
+    pub(super) fn add_flow(&mut self, client: IpAddr, slot: Slot) {
+        self.flows.entry(client).or_default().push(slot);
     }
 
-    pub(super) fn remove(&mut self, client: IpAddr) {
-        if let Entry::Occupied(mut known) = self.0.entry(client) {
-            match known.get_mut() {
-                0 | 1 => drop(known.remove()),
-                count => *count -= 1,
-            }
-        }
+    pub(super) fn remove_flow(&mut self, client: IpAddr, slot: Slot) {
+        remove(&mut self.flows, client, slot);
     }
 
-    fn has(&self, client: IpAddr) -> bool {
-        self.0.contains_key(&client)
+    pub(super) fn add_conversation(&mut self, client: IpAddr, slot: Slot) {
+        self.conversations.entry(client).or_default().push(slot);
+    }
+
+    pub(super) fn remove_conversation(&mut self, client: IpAddr, slot: Slot) {
+        remove(&mut self.conversations, client, slot);
+    }
+
+    fn flows(&self, client: IpAddr) -> impl Iterator<Item = Slot> {
+        self.flows.get(&client).into_iter().flatten().copied()
+    }
+
+    fn conversations(&self, client: IpAddr) -> impl Iterator<Item = Slot> {
+        self.conversations.get(&client).into_iter().flatten().copied()
     }
 }
 
-/// Servers of one client, each with the time of the first packet. Nearly all clients have one.
-type Others = SmallVec<[(IpAddr, Timestamp); 1]>;
-
-/// The servers of what is still followed, with the start, by client.
-fn under_way(flows: &Table<Box<Live>>, conversations: &Table<Box<LiveUdp>>) -> FxHashMap<IpAddr, Others> {
-    let mut followed: FxHashMap<IpAddr, Others> = FxHashMap::default();
-    followed.reserve(flows.len() + conversations.len());
-    let known = flows.slots().into_iter().filter_map(|slot| flows.get(slot));
-    for live in known.filter(|live| !live.is_suspected()) {
-        let one = (live.server.ip(), live.tcp.first().at);
-        followed.entry(live.client.ip()).or_default().push(one);
+fn remove(slots: &mut FxHashMap<IpAddr, SmallVec<[Slot; 2]>>, client: IpAddr, slot: Slot) {
+    if let Entry::Occupied(mut of_client) = slots.entry(client) {
+        let slots = of_client.get_mut();
+        if let Some(at) = slots.iter().position(|one| *one == slot) {
+            slots.swap_remove(at);
+        }
+        if of_client.get().is_empty() {
+            of_client.remove();
+        }
     }
-    for live in conversations.slots().into_iter().filter_map(|slot| conversations.get(slot)) {
-        let (client, one) = live.place();
-        followed.entry(client).or_default().push(one);
-    }
-    followed
 }
 
 /// Whether a connection that has been quiet for so long is at its end.

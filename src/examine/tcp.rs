@@ -235,7 +235,7 @@ impl Examiner {
         }
         if glance.payload.is_empty() {
             let seen = Seen::of_segment(packet.no, packet.at, Side::Client, &packet.link, &packet.ip, segment);
-            self.learn_host(&key, &seen, glance);
+            self.learn_round_trip(&key, &seen, glance.from.ip());
             self.state.lobby.remember(
                 key,
                 Stub {
@@ -337,14 +337,10 @@ impl Examiner {
         }
     }
 
-    /// What a stranger's first packets tell about its hosts: how far they are, in routers and in time.
-    fn learn_host(&mut self, key: &FlowKey, seen: &Seen, glance: &Glance<'_>) {
-        if seen.is_reset() {
-            return;
-        }
-        let host = glance.from.ip();
-        self.state.context.hosts.learn(host, seen.ttl, seen.no);
-        if seen.flags.has(TcpFlags::SYN)
+    /// What a stranger's handshake tells about its server: how far it is.
+    fn learn_round_trip(&mut self, key: &FlowKey, seen: &Seen, host: IpAddr) {
+        if !seen.is_reset()
+            && seen.flags.has(TcpFlags::SYN)
             && seen.flags.has(TcpFlags::ACK)
             && let Some(asked) = self.state.lobby.last_syn(key)
         {
@@ -453,11 +449,11 @@ impl Examiner {
         let id = live.id;
         live.weighed = live.weight();
         self.state.held += live.weighed;
-        self.state.busy.add(client.ip());
-        let (slot, displaced) = self.state.flows.insert(key, live);
-        if let Some(old) = displaced {
-            self.account_for(&old);
+        if let Some(same) = self.state.flows.find(&key) {
+            self.let_go(same);
         }
+        let (slot, _) = self.state.flows.insert(key, live);
+        self.state.busy.add_flow(client.ip(), slot);
         if opening == Opening::Handshake {
             self.state.half_open.push_back((slot, id, false));
             self.bound_half_open();
@@ -647,14 +643,9 @@ impl Examiner {
     /// Takes a connection out.
     pub(super) fn let_go(&mut self, slot: Slot) -> Option<(FlowKey, Box<Live>)> {
         let (key, live) = self.state.flows.remove(slot)?;
-        self.account_for(&live);
-        Some((key, live))
-    }
-
-    /// Takes a connection that was taken out off the accounts of what is followed.
-    fn account_for(&mut self, live: &Live) {
         self.state.held = self.state.held.saturating_sub(live.weighed);
-        self.state.busy.remove(live.client.ip());
+        self.state.busy.remove_flow(live.client.ip(), slot);
+        Some((key, live))
     }
 
     pub(super) fn seal(&mut self, slot: Slot) {

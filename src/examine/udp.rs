@@ -210,8 +210,9 @@ impl Examiner {
             &self.options.limits,
             self.keys.clone(),
         );
-        self.state.busy.add(client.ip());
-        Some(self.state.conversations.insert(key, Box::new(live)).0)
+        let (slot, _) = self.state.conversations.insert(key, Box::new(live));
+        self.state.busy.add_conversation(client.ip(), slot);
+        Some(slot)
     }
 
     /// Whether the sender is the client of something of ours, where the datagram alone proves it.
@@ -328,7 +329,7 @@ impl Examiner {
             weighed,
         } = *live;
         self.state.held = self.state.held.saturating_sub(weighed);
-        self.state.busy.remove(client.ip());
+        self.state.busy.remove_conversation(client.ip(), slot);
         let heard = recorder.finish();
         if heard.channel == Channel::Unknown {
             self.state.strays.conversation(&udp, client, server, looks_like);

@@ -62,8 +62,8 @@ impl Stranger {
 #[derive(Debug)]
 pub struct Lobby {
     /// Grows with need, to `room` at most; from then on rows are used in turn.
-    strangers: Vec<Option<Stranger>>,
-    /// Rows whose stranger has shown what it is.
+    strangers: Vec<Stranger>,
+    /// Rows whose stranger has shown what it is. They have no packets.
     free: Vec<u32>,
     room: usize,
     /// Their rows by fingerprint; the row tells whether it is the flow.
@@ -111,9 +111,7 @@ impl Lobby {
 
     /// Passes over this flow from now on.
     pub fn dismiss(&mut self, key: &FlowKey) {
-        if let Some(stranger) = self.take(key)
-            && let Some(server) = stranger.server()
-        {
+        if let Some(server) = self.forget(key) {
             if self.dismissed_from.len() >= self.room {
                 self.dismissed_from.pop_front();
             }
@@ -154,7 +152,7 @@ impl Lobby {
     /// Remembers a packet of a flow that has not shown what it is.
     pub fn remember(&mut self, key: FlowKey, stub: Stub) {
         if let Some(at) = self.index.get(&key.fingerprint()) {
-            if let Some(Some(stranger)) = self.strangers.get_mut(*at as usize)
+            if let Some(stranger) = self.strangers.get_mut(*at as usize)
                 && stranger.key == key
             {
                 if stranger.is_reborn_by(&stub) {
@@ -174,26 +172,22 @@ impl Lobby {
                 self.next
             }
         };
-        let fresh = |stub| Stranger {
-            key,
-            stubs: smallvec::smallvec![stub],
-        };
         match self.strangers.get_mut(at) {
             // Written over in place: a row is large, and a flood comes here with every packet.
-            Some(Some(old)) if !old.stubs.spilled() => {
-                self.index.remove(&old.key.fingerprint());
-                self.forgotten += 1;
-                old.key = key;
-                old.stubs.clear();
-                old.stubs.push(stub);
-            }
-            Some(row) => {
-                if let Some(old) = row.replace(fresh(stub)) {
+            Some(old) => {
+                if !old.stubs.is_empty() {
                     self.index.remove(&old.key.fingerprint());
                     self.forgotten += 1;
                 }
+                old.key = key;
+                old.stubs.clear();
+                old.stubs.shrink_to_fit();
+                old.stubs.push(stub);
             }
-            None => self.strangers.push(Some(fresh(stub))),
+            None => self.strangers.push(Stranger {
+                key,
+                stubs: smallvec::smallvec![stub],
+            }),
         }
         self.index.insert(key.fingerprint(), u32::try_from(at).unwrap_or(0));
     }
@@ -202,7 +196,7 @@ impl Lobby {
     /// then too short, never too long.
     pub fn last_syn(&self, key: &FlowKey) -> Option<(FrameNo, Timestamp)> {
         let at = self.index.get(&key.fingerprint())?;
-        let stranger = self.strangers.get(*at as usize)?.as_ref();
+        let stranger = self.strangers.get(*at as usize);
         let stubs = &stranger.filter(|stranger| stranger.key == *key)?.stubs;
         let is_syn = |stub: &Stub| stub.seen.flags.has(TcpFlags::SYN) && !stub.seen.flags.has(TcpFlags::ACK);
         stubs
@@ -213,11 +207,28 @@ impl Lobby {
 
     /// Takes a stranger out: it turned out to be of interest.
     pub fn take(&mut self, key: &FlowKey) -> Option<Stranger> {
-        let at = self.index.get(&key.fingerprint())?;
-        let row = self.strangers.get_mut(*at as usize)?;
-        let taken = row.take_if(|stranger| stranger.key == *key)?;
+        let stranger = self.row(key)?;
+        let stubs = std::mem::take(&mut stranger.stubs);
+        self.release(key);
+        Some(Stranger { key: *key, stubs })
+    }
+
+    /// Forgets a stranger; gives its server, if that is known.
+    fn forget(&mut self, key: &FlowKey) -> Option<SocketAddr> {
+        let stranger = self.row(key)?;
+        let server = stranger.server();
+        stranger.stubs.clear();
+        self.release(key);
+        server
+    }
+
+    fn row(&mut self, key: &FlowKey) -> Option<&mut Stranger> {
+        let at = *self.index.get(&key.fingerprint())?;
+        self.strangers.get_mut(at as usize).filter(|stranger| stranger.key == *key)
+    }
+
+    fn release(&mut self, key: &FlowKey) {
         self.free.extend(self.index.remove(&key.fingerprint()));
-        Some(taken)
     }
 
     /// Looks anew at the flows of this server that were dismissed last.
@@ -238,7 +249,6 @@ impl Lobby {
         let wanted: Vec<FlowKey> = self
             .strangers
             .iter()
-            .flatten()
             .filter(|row| row.server().is_some_and(&is_wanted))
             .map(|row| row.key)
             .collect();
