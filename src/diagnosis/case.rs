@@ -576,3 +576,35 @@ impl Case<'_> {
 pub fn human(span: Span) -> String {
     span.human()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_whose_addresses_end_alike_are_told_apart() {
+        let hosts: Vec<IpAddr> = ["10.0.0.1", "10.0.1.1", "10.0.0.65", "2001:db8::1"]
+            .map(|host| host.parse().expect("an address"))
+            .to_vec();
+        let mut book = HostBook::default();
+        for round in 0..3u64 {
+            for (ttl, host) in (60..).zip(&hosts) {
+                book.learn(*host, ttl, FrameNo(round + 1));
+            }
+        }
+        for (ttl, host) in (60u8..).zip(&hosts) {
+            let portrait = book.get(*host).expect("it was seen");
+            let only = portrait.ttl.only().expect("one TTL");
+            assert_eq!((only.value, only.count), (ttl, 3), "{host}");
+        }
+        book.clear();
+        book.learn(hosts[1], 9, FrameNo(9));
+        assert!(book.get(hosts[0]).is_none());
+        assert_eq!(
+            book.get(hosts[1])
+                .and_then(|portrait| portrait.ttl.only())
+                .map(|ttl| ttl.value),
+            Some(9)
+        );
+    }
+}

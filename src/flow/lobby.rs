@@ -168,8 +168,9 @@ impl Lobby {
             Some(at) => at as usize,
             None if self.strangers.len() < self.room => self.strangers.len(),
             None => {
-                self.next = (self.next + 1) % self.room;
-                self.next
+                let at = self.next;
+                self.next = (at + 1) % self.room;
+                at
             }
         };
         match self.strangers.get_mut(at) {
@@ -260,4 +261,95 @@ impl Lobby {
 #[inline]
 fn has(ways: &[u32; WAYS], tag: u32) -> bool {
     ways.iter().fold(false, |found, way| found | (*way == tag))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::key::TCP;
+    use crate::flow::side::Side;
+    use crate::packet::{IpFacts, LinkFacts};
+
+    fn server() -> SocketAddr {
+        SocketAddr::new([10, 0, 0, 2].into(), 443)
+    }
+
+    fn key(port: u16) -> FlowKey {
+        FlowKey::new(SocketAddr::new([10, 0, 0, 1].into(), port), server(), TCP)
+    }
+
+    /// A SYN from this port of the client.
+    fn syn(port: u16) -> Stub {
+        let from = SocketAddr::new([10, 0, 0, 1].into(), port);
+        let ip = IpFacts {
+            src: from.ip(),
+            dst: server().ip(),
+            ttl: 64,
+            id: None,
+            df: true,
+            tos: 0,
+            flow_label: None,
+            total_len: 40,
+            fragment: false,
+        };
+        let seen = Seen::of_datagram(FrameNo(1), Timestamp(0), Side::Client, &LinkFacts::default(), &ip, 0);
+        Stub {
+            seen: Seen {
+                flags: TcpFlags(TcpFlags::SYN),
+                seq: u32::from(port),
+                ..seen
+            },
+            options: TcpOptions::default(),
+            from,
+        }
+    }
+
+    #[test]
+    fn rows_of_the_dismissed_are_used_again() {
+        let mut lobby = Lobby::new(4, 1_024);
+        for port in 1..=100 {
+            lobby.remember(key(port), syn(port));
+            lobby.dismiss(&key(port));
+        }
+        assert_eq!((lobby.strangers.len(), lobby.forgotten), (1, 0));
+        assert!((1..=100).all(|port| lobby.is_dismissed(key(port).fingerprint())));
+        assert!(lobby.take(&key(100)).is_none());
+        // One that waits stays what it is while others come and go.
+        lobby.remember(key(200), syn(200));
+        for port in 201..=300 {
+            lobby.remember(key(port), syn(port));
+            lobby.dismiss(&key(port));
+        }
+        let waited = lobby.take(&key(200)).expect("it was not forgotten");
+        assert_eq!((waited.stubs.len(), waited.server()), (1, Some(server())));
+        assert!(lobby.take(&key(200)).is_none());
+    }
+
+    #[test]
+    fn without_room_the_strangers_leave_in_turn() {
+        let mut lobby = Lobby::new(4, 1_024);
+        for port in 1..=10 {
+            lobby.remember(key(port), syn(port));
+            lobby.remember(key(port), syn(port));
+        }
+        assert_eq!((lobby.strangers.len(), lobby.forgotten), (4, 6));
+        let left: Vec<u16> = (1..=10).filter(|port| lobby.take(&key(*port)).is_some()).collect();
+        assert_eq!(left, [7, 8, 9, 10]);
+        assert!(lobby.index.is_empty());
+    }
+
+    #[test]
+    fn the_dismissed_of_a_server_are_looked_at_again() {
+        let mut lobby = Lobby::new(4, 1_024);
+        for port in 1..=6 {
+            lobby.remember(key(port), syn(port));
+            lobby.dismiss(&key(port));
+        }
+        lobby.readmit_all_of([10, 0, 0, 3].into());
+        assert!(lobby.is_dismissed(key(6).fingerprint()));
+        lobby.readmit_all_of(server().ip());
+        // Those of whom it is known: the latest, as many as there is room for strangers.
+        let dismissed: Vec<bool> = (1..=6).map(|port| lobby.is_dismissed(key(port).fingerprint())).collect();
+        assert_eq!(dismissed, [true, true, false, false, false, false]);
+    }
 }
