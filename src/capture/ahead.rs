@@ -14,9 +14,9 @@ use super::options::OptionList;
 use super::{CaptureError, Event, Frame, PacketOptions, Shortfall, Source, SourceSummary};
 
 /// Buffers between the two threads.
-const BUFFERS: usize = 8;
+const BUFFERS: usize = 6;
 /// So many used ones go back together: a thread that waits for one is woken once for all of them.
-const RETURNED: usize = 4;
+const RETURNED: usize = 3;
 /// How many frames of a buffer are handed over at most.
 const MOST: usize = 4096;
 

@@ -74,7 +74,7 @@ impl Default for Limits {
             out_of_order_segments: 64,
             connections: 8_192,
             half_open: 2_048,
-            flow_bytes: 10 << 20,
+            flow_bytes: 8 << 20,
             verdict_bytes: 8 << 10,
             judged: 8_192,
             attempt_connections: 64,
