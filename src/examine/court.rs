@@ -32,7 +32,7 @@ pub(super) struct Bench {
 
 impl Bench {
     /// Judges attempts with as many threads as there may be.
-    pub(super) fn judge(&mut self, (attempts, context): Docket) {
+    fn judge(&mut self, (attempts, context): Docket) {
         let (options, context) = (&self.options, &context);
         let judged = crew::each(attempts, self.hands, |attempt| {
             let judgement = crate::diagnosis::judge(&attempt, context);
@@ -124,6 +124,12 @@ impl Court {
                 }
             }
         }
+    }
+
+    /// Judges attempts with all hands, after everything that came before: for the end of a source, where nothing else is to be done.
+    pub(super) fn judge_at_once(&mut self, docket: Docket) {
+        self.came += docket.0.len();
+        self.bench().judge(docket);
     }
 
     /// How many attempts were judged, or will be soon.

@@ -260,9 +260,8 @@ impl Examiner {
         self.watched(summary.watched);
         self.seal_everything();
         let attempts = self.state.gatherer.finish();
-        // Nothing else is to be done meanwhile: all hands judge the rest.
         for docket in self.dockets(attempts) {
-            self.court.bench().judge(docket);
+            self.court.judge_at_once(docket);
         }
         self.note_keys();
         self.judge_lookups();
