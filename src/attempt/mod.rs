@@ -52,7 +52,7 @@ pub struct Attempt {
     pub connections: Vec<(Transcript, Progress)>,
     /// Its UDP conversations, by time.
     pub udp: Vec<(UdpTranscript, UdpProgress)>,
-    /// Kept because it is asked for at every sweep.
+    /// Kept because it is asked for at every sweep, and reckoned anew with everything that is added.
     open_until: Timestamp,
 }
 

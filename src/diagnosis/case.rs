@@ -30,64 +30,22 @@ pub struct HostPortrait {
 /// Portraits of hosts.
 #[derive(Clone, Debug, Default)]
 pub struct HostBook {
-    hosts: Vec<(IpAddr, HostPortrait)>,
-    /// Their places.
-    index: FxHashMap<IpAddr, u32>,
-    /// The places of hosts that were asked for lately, by a few bits of their address.
-    recent: Recent,
+    hosts: FxHashMap<IpAddr, HostPortrait>,
 }
 
 /// How many hosts are remembered.
 const HOSTS: usize = 8_192;
 
-/// Few packets come from a host that none came from lately.
-#[derive(Clone, Debug)]
-struct Recent([u32; 64]);
-
-impl Default for Recent {
-    fn default() -> Recent {
-        Recent([u32::MAX; 64])
-    }
-}
-
-impl Recent {
-    #[inline]
-    fn of(&mut self, host: IpAddr) -> &mut u32 {
-        let last = match host {
-            IpAddr::V4(host) => host.octets()[3],
-            IpAddr::V6(host) => host.octets()[15],
-        };
-        &mut self.0[usize::from(last % 64)]
-    }
-}
-
 impl HostBook {
     /// Adds what a packet says about its sender.
     pub fn learn(&mut self, host: IpAddr, ttl: u8, no: FrameNo) {
-        // This runs for every packet that is followed.
-        let recent = *self.recent.of(host) as usize;
-        if let Some((known, portrait)) = self.hosts.get_mut(recent)
-            && *known == host
-        {
-            return portrait.ttl.learn(ttl, no);
+        // One look-up for a host that is known, as nearly all are: this runs for every packet that is followed.
+        let room = self.hosts.len() < HOSTS;
+        match self.hosts.get_mut(&host) {
+            Some(portrait) => portrait.ttl.learn(ttl, no),
+            None if room => self.hosts.entry(host).or_default().ttl.learn(ttl, no),
+            None => {}
         }
-        let at = match self.index.get(&host) {
-            Some(at) => *at,
-            None if self.is_full() => return,
-            None => self.add(host, HostPortrait::default()),
-        };
-        *self.recent.of(host) = at;
-        if let Some((_, portrait)) = self.hosts.get_mut(at as usize) {
-            portrait.ttl.learn(ttl, no);
-        }
-    }
-
-    /// Adds a host that is not there.
-    fn add(&mut self, host: IpAddr, portrait: HostPortrait) -> u32 {
-        let at = u32::try_from(self.hosts.len()).unwrap_or(u32::MAX);
-        self.hosts.push((host, portrait));
-        self.index.insert(host, at);
-        at
     }
 
     /// Whether no other host is remembered.
@@ -97,14 +55,13 @@ impl HostBook {
 
     /// Forgets every host.
     pub fn clear(&mut self) {
-        *self = HostBook::default();
+        self.hosts.clear();
     }
 
     /// Adds the time that a host took to answer a SYN, which no stack delays.
     pub fn learn_round_trip(&mut self, host: IpAddr, asked: (FrameNo, Timestamp), answered: (FrameNo, Timestamp)) {
         let took = answered.1.since(asked.1);
-        let at = self.index.get(&host).filter(|_| took.0 > 0);
-        let Some((_, portrait)) = at.and_then(|at| self.hosts.get_mut(*at as usize)) else {
+        let Some(portrait) = self.hosts.get_mut(&host).filter(|_| took.0 > 0) else {
             return;
         };
         let known = portrait.round_trip;
@@ -123,8 +80,7 @@ impl HostBook {
 
     /// The portrait of a host.
     pub fn get(&self, host: IpAddr) -> Option<&HostPortrait> {
-        let at = *self.index.get(&host)?;
-        self.hosts.get(at as usize).map(|(_, portrait)| portrait)
+        self.hosts.get(&host)
     }
 }
 
@@ -169,6 +125,12 @@ impl CertificateBook {
         }
     }
 
+    /// Remembers a certificate that no transcript shows.
+    #[cfg(test)]
+    pub(crate) fn add(&mut self, server: SocketAddr, shown: ShownCertificate) {
+        Arc::make_mut(self.servers.entry(server).or_default()).push(shown);
+    }
+
     /// A certificate of the same server from another issuer.
     pub fn other(&self, server: SocketAddr, issuer: &str, serial: &str) -> Option<&ShownCertificate> {
         self.servers
@@ -210,19 +172,14 @@ impl Context {
                     around.certificates.servers.entry(server).or_insert_with(|| Arc::clone(shown));
                 }
             }
-            let tcp = attempt.connections.iter().flat_map(|(t, _)| &t.tcp.icmp);
-            let udp = attempt.udp.iter().flat_map(|(t, _)| t.udp.icmp.iter().chain(&t.udp.icmp_cut));
-            tcp.chain(udp).for_each(|error| self.copy_host(error.from, &mut around));
         }
         around.tickets = self.tickets.of(&clients);
         around
     }
 
     fn copy_host(&self, host: IpAddr, to: &mut Context) {
-        if let Some(portrait) = self.hosts.get(host)
-            && to.hosts.get(host).is_none()
-        {
-            to.hosts.add(host, portrait.clone());
+        if let Some(portrait) = self.hosts.get(host) {
+            to.hosts.hosts.entry(host).or_insert_with(|| portrait.clone());
         }
     }
 }
@@ -575,36 +532,4 @@ impl Case<'_> {
 /// A span in the words that fit its size.
 pub fn human(span: Span) -> String {
     span.human()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hosts_whose_addresses_end_alike_are_told_apart() {
-        let hosts: Vec<IpAddr> = ["10.0.0.1", "10.0.1.1", "10.0.0.65", "2001:db8::1"]
-            .map(|host| host.parse().expect("an address"))
-            .to_vec();
-        let mut book = HostBook::default();
-        for round in 0..3u64 {
-            for (ttl, host) in (60..).zip(&hosts) {
-                book.learn(*host, ttl, FrameNo(round + 1));
-            }
-        }
-        for (ttl, host) in (60u8..).zip(&hosts) {
-            let portrait = book.get(*host).expect("it was seen");
-            let only = portrait.ttl.only().expect("one TTL");
-            assert_eq!((only.value, only.count), (ttl, 3), "{host}");
-        }
-        book.clear();
-        book.learn(hosts[1], 9, FrameNo(9));
-        assert!(book.get(hosts[0]).is_none());
-        assert_eq!(
-            book.get(hosts[1])
-                .and_then(|portrait| portrait.ttl.only())
-                .map(|ttl| ttl.value),
-            Some(9)
-        );
-    }
 }

@@ -191,3 +191,67 @@ impl Beside {
         let _ = self.sender.send(std::mem::take(&mut self.load));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::{self, Event, FrameNo, OpenOptions};
+    use crate::diagnosis::case::ShownCertificate;
+    use crate::examine::Examiner;
+
+    /// What could be known around an attempt, and is in few captures: names of its servers, other certificates that they showed, and
+    /// what else was seen of those who sent ICMP errors.
+    fn enrich(context: &mut Context, attempt: &Attempt) {
+        let tcp = attempt.connections.iter().map(|(t, _)| (t.server, t.started()));
+        let udp = attempt.udp.iter().map(|(t, _)| (t.server, t.started()));
+        for (server, at) in tcp.chain(udp) {
+            context.names.insert(server.ip(), "named.example".to_owned());
+            let other = ShownCertificate {
+                issuer: "CN=another".to_owned(),
+                serial: "02".to_owned(),
+                frame: FrameNo(1),
+                at,
+            };
+            context.certificates.add(server, other);
+        }
+        let tcp = attempt.connections.iter().flat_map(|(t, _)| &t.tcp.icmp);
+        let udp = attempt.udp.iter().flat_map(|(t, _)| &t.udp.icmp);
+        for error in tcp.chain(udp) {
+            (1..=5).for_each(|no| context.hosts.learn(error.from, error.ttl.wrapping_add(7), FrameNo(no)));
+        }
+    }
+
+    /// What goes along with an attempt is all that its verdict and its row ask for.
+    #[test]
+    fn what_is_known_around_an_attempt_is_enough_for_it() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
+        let mut judged = 0;
+        for path in capture::expand(&folder).expect("the shipped captures") {
+            let mut source = capture::open(&path, OpenOptions { read_ahead: false }).expect("a capture");
+            let mut examiner = Examiner::new(Options::default());
+            while let Some(event) = source.next().expect("a readable capture") {
+                match event {
+                    Event::Frame(frame) => examiner.push(&frame),
+                    Event::Secrets(text) => examiner.secrets(text),
+                }
+            }
+            examiner.seal_everything();
+            for attempt in examiner.state.gatherer.finish() {
+                let told = |context: &Context| {
+                    let judgement = crate::diagnosis::judge(&attempt, context);
+                    let wanted = filter::is_wanted(&attempt, context, &examiner.options);
+                    format!("{wanted} {:?}", assemble::row(&attempt, judgement, context, false))
+                };
+                let seen = examiner.state.context.clone();
+                let mut more = seen.clone();
+                enrich(&mut more, &attempt);
+                for everything in [seen, more] {
+                    let around = everything.around(std::slice::from_ref(&attempt));
+                    assert_eq!(told(&everything), told(&around), "{}", path.display());
+                }
+                judged += 1;
+            }
+        }
+        assert!(judged > 500, "{judged}");
+    }
+}

@@ -1,18 +1,14 @@
 //! Verdicts as they fall: what an examination needs that has no end. What was told leaves, so that memory stays flat.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-
-use rustc_hash::FxHashMap;
-use smallvec::SmallVec;
 
 use crate::attempt::Attempt;
 use crate::capture::{SourceSummary, Span, Timestamp};
 use crate::examine::court::Court;
 use crate::examine::tcp::Live;
 use crate::examine::{Examiner, Options, State, assemble, filter, names, overall};
-use crate::flow::{FlowKey, Opening, Side, Slot};
+use crate::flow::{FlowKey, Opening, Side};
 use crate::report::Report;
 use crate::report::model::{Connection, SourceReport, Times};
 use crate::transcript::{Phase, Progress};
@@ -327,7 +323,7 @@ impl Examiner {
         if state.context.hosts.is_full() {
             state.context.hosts.clear();
         }
-        if state.services.len() >= super::tcp::SERVICES {
+        if state.services.len() >= super::strangers::SERVICES {
             state.services.clear();
         }
         if state.gateways.len() >= super::gateway::GATEWAYS {
@@ -353,51 +349,6 @@ impl Examiner {
         };
         let ripe = self.state.gatherer.settled(now, joins);
         self.judge(ripe);
-    }
-}
-
-/// What is followed of each client: its connections and conversations.
-#[derive(Debug, Default)]
-pub(super) struct Busy {
-    flows: FxHashMap<IpAddr, SmallVec<[Slot; 2]>>,
-    conversations: FxHashMap<IpAddr, SmallVec<[Slot; 2]>>,
-}
-
-impl Busy {
-    pub(super) fn add_flow(&mut self, client: IpAddr, slot: Slot) {
-        self.flows.entry(client).or_default().push(slot);
-    }
-
-    pub(super) fn remove_flow(&mut self, client: IpAddr, slot: Slot) {
-        remove(&mut self.flows, client, slot);
-    }
-
-    pub(super) fn add_conversation(&mut self, client: IpAddr, slot: Slot) {
-        self.conversations.entry(client).or_default().push(slot);
-    }
-
-    pub(super) fn remove_conversation(&mut self, client: IpAddr, slot: Slot) {
-        remove(&mut self.conversations, client, slot);
-    }
-
-    fn flows(&self, client: IpAddr) -> impl Iterator<Item = Slot> {
-        self.flows.get(&client).into_iter().flatten().copied()
-    }
-
-    fn conversations(&self, client: IpAddr) -> impl Iterator<Item = Slot> {
-        self.conversations.get(&client).into_iter().flatten().copied()
-    }
-}
-
-fn remove(slots: &mut FxHashMap<IpAddr, SmallVec<[Slot; 2]>>, client: IpAddr, slot: Slot) {
-    if let Entry::Occupied(mut of_client) = slots.entry(client) {
-        let slots = of_client.get_mut();
-        if let Some(at) = slots.iter().position(|one| *one == slot) {
-            slots.swap_remove(at);
-        }
-        if of_client.get().is_empty() {
-            of_client.remove();
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod assemble_udp;
+mod busy;
 mod court;
 mod crew;
 mod filter;
@@ -17,6 +18,7 @@ mod relief;
 mod secrets;
 mod series;
 mod sieve;
+mod strangers;
 mod strays;
 mod tcp;
 mod times;
@@ -116,8 +118,8 @@ struct State {
     context: Context,
     quality: quality::Quality,
     conversations: Table<Box<udp::LiveUdp>>,
-    /// The clients of both.
-    busy: live::Busy,
+    /// Both, by client.
+    busy: busy::Busy,
     strays: strays::Strays,
     evicted: u64,
     unanswered: u64,
@@ -150,7 +152,7 @@ impl State {
             context: Context::default(),
             quality: quality::Quality::default(),
             conversations: Table::default(),
-            busy: live::Busy::default(),
+            busy: busy::Busy::default(),
             strays: strays::Strays::default(),
             evicted: 0,
             unanswered: 0,

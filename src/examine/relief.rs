@@ -85,7 +85,7 @@ impl Examiner {
     #[inline]
     pub(super) fn is_full(&mut self) -> bool {
         let held = self.state.held + self.state.gatherer.weight();
-        if held <= self.options.limits.flow_bytes || held <= self.room() {
+        if held <= self.room() {
             return false;
         }
         let relief = &mut self.state.relief;
@@ -94,6 +94,7 @@ impl Examiner {
     }
 
     /// The bytes that what is followed may take now.
+    #[inline]
     fn room(&self) -> usize {
         let limits = &self.options.limits;
         limits.flow_bytes + limits.verdicts.saturating_sub(self.court.came()) * limits.verdict_bytes

@@ -5,16 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use crate::attempt::tickets::KERBEROS;
 use crate::capture::{Frame, FrameNo, Span, Timestamp};
 use crate::examine::Examiner;
-use crate::examine::gateway::{self, Hello, Reason};
+use crate::examine::gateway::Reason;
 use crate::examine::names::DNS;
 use crate::examine::relief::Kept;
 use crate::flow::key::{TCP, UDP};
-use crate::flow::{Connection, FlowKey, Opening, Seen, Side, Slot, Stranger, Stub};
+use crate::flow::{Connection, FlowKey, Opening, Seen, Side, Slot, Stranger};
 use crate::packet::fast::{self, Peek};
 use crate::packet::{Body, IcmpMessage, Packet, Quoted, Segment, TcpFlags, checksum};
-use crate::protocol::Parsed;
-use crate::protocol::x224;
-use crate::transcript::{Recorder, Role, Transcript, What, Window};
+use crate::transcript::{Recorder, Role, Transcript, Window};
 
 /// An ICMP error about a SYN comes within this time, and among so many of the latest.
 const ERROR_COMES: Span = Span::secs(3);
@@ -23,17 +21,17 @@ const LAST_OPENED: usize = 64;
 /// A connection that is being followed.
 #[derive(Debug)]
 pub(super) struct Live {
-    id: u32,
+    pub(super) id: u32,
     pub(super) client: SocketAddr,
     pub(super) server: SocketAddr,
-    role: Role,
+    pub(super) role: Role,
     role_why: Option<String>,
     /// Why it is followed as a gateway's connection, where it is.
-    gateway: Option<Reason>,
+    pub(super) gateway: Option<Reason>,
     /// Whether its ClientHello is not whole yet.
-    undecided: bool,
+    pub(super) undecided: bool,
     pub(super) tcp: Connection,
-    recorder: Recorder,
+    pub(super) recorder: Recorder,
     /// Whether it is known to have reached the session; `false` where nobody asked.
     pub(super) in_session: bool,
     /// Its weight as it was counted last.
@@ -121,11 +119,6 @@ impl Live {
     }
 }
 
-/// The port of HTTPS.
-const HTTPS: u16 = 443;
-/// How many places where RDP was spoken on unusual ports are remembered.
-pub(super) const SERVICES: usize = 4_096;
-
 /// After its end a connection is watched for late packets for so long: retransmissions and answers to stray segments.
 const AFTERGLOW: Span = Span::secs(30);
 /// A SYN that nobody answers is given up after so long; Linux takes 127 s, Windows 21 s.
@@ -137,11 +130,11 @@ const CHECKSUMS: u64 = 8;
 const WEIGHED: u64 = 16;
 
 /// The parts of a segment that decide whose it is.
-struct Glance<'a> {
-    from: SocketAddr,
-    to: SocketAddr,
-    flags: TcpFlags,
-    payload: &'a [u8],
+pub(super) struct Glance<'a> {
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+    pub(super) flags: TcpFlags,
+    pub(super) payload: &'a [u8],
 }
 
 impl Examiner {
@@ -220,7 +213,7 @@ impl Examiner {
         }
     }
 
-    fn is_service(&self, end: SocketAddr) -> bool {
+    pub(super) fn is_service(&self, end: SocketAddr) -> bool {
         // The set of ports holds those of the services, too, and says no to nearly everything.
         self.state.interest.has_service(end.port())
             && (super::RDP_PORTS.contains(&end.port())
@@ -228,163 +221,7 @@ impl Examiner {
                 || self.state.services.contains(&end))
     }
 
-    /// A segment of a flow that has not shown yet what it is.
-    fn meet(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>) {
-        if !segment.flags.has(TcpFlags::RST) {
-            self.state.context.hosts.learn(glance.from.ip(), packet.ip.ttl, packet.no);
-        }
-        if glance.payload.is_empty() {
-            let seen = Seen::of_segment(packet.no, packet.at, Side::Client, &packet.link, &packet.ip, segment);
-            self.learn_round_trip(&key, &seen, glance.from.ip());
-            self.state.lobby.remember(
-                key,
-                Stub {
-                    seen,
-                    options: segment.options,
-                    from: glance.from,
-                },
-            );
-            return;
-        }
-        match sniff(glance.payload) {
-            Sniffed::Rdp { server } => {
-                let service = if server { glance.from } else { glance.to };
-                self.learn_service(service);
-                let stranger = self.state.lobby.take(&key);
-                self.begin(key, stranger, packet, segment, glance, Some(service));
-            }
-            Sniffed::Nothing => self.meet_https(key, packet, segment, glance),
-        }
-    }
-
-    /// Bytes that are no RDP: HTTPS that could be a gateway's is followed, all else is dismissed.
-    fn meet_https(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>) {
-        if self.is_plain_https(glance.to, glance.payload, packet.at) {
-            return self.state.lobby.dismiss(&key);
-        }
-        let reason = match gateway::hello(glance.payload) {
-            Hello::Whole(hello) => self.gateway_reason(glance.to, &hello),
-            // The rest of it decides.
-            Hello::Part => Some(Reason::Keys),
-            Hello::No => return self.meet_midstream(key, packet, segment, glance),
-        };
-        let suspect = reason == Some(Reason::Suspect);
-        let Some(reason) = reason.filter(|_| !suspect || self.has_room_for_suspect(packet.at)) else {
-            return self.state.lobby.dismiss(&key);
-        };
-        let stranger = self.state.lobby.take(&key);
-        self.begin(key, stranger, packet, segment, glance, Some(glance.to));
-        if let Some(slot) = self.state.flows.find(&key)
-            && let Some(live) = self.state.flows.get_mut(slot)
-        {
-            live.role = Role::Gateway;
-            live.undecided = matches!(gateway::hello(glance.payload), Hello::Part);
-            live.gateway = Some(reason);
-            let id = live.id;
-            if suspect {
-                self.suspect(slot, id, packet.at);
-            }
-        }
-    }
-
-    /// TLS from its middle: of interest where its host has shown since that it is a gateway.
-    fn meet_midstream(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>) {
-        let server = [glance.to, glance.from]
-            .into_iter()
-            .find(|end| end.port() == HTTPS && self.state.suspects.is_shown(end.ip()));
-        let Some((server, reason)) = server
-            .filter(|_| matches!(glance.payload, [0x14..=0x17, 3, ..]))
-            .and_then(|server| Some((server, self.known_gateway(server, None)?)))
-        else {
-            return self.state.lobby.dismiss(&key);
-        };
-        self.begin(key, None, packet, segment, glance, Some(server));
-        if let Some(slot) = self.state.flows.find(&key)
-            && let Some(live) = self.state.flows.get_mut(slot)
-        {
-            live.role = Role::Gateway;
-            live.gateway = Some(reason);
-        }
-    }
-
-    /// A ClientHello that came in parts is whole: its flow is a gateway's, or nothing of ours.
-    fn decide_https(&mut self, slot: Slot) {
-        let Some(live) = self.state.flows.get(slot) else { return };
-        let hello = live.recorder.moments().iter().find_map(|moment| match &moment.what {
-            What::ClientHello(hello) => Some(hello.clone()),
-            _ => None,
-        });
-        let Some(hello) = hello else { return };
-        let since = live.tcp.last().at;
-        let reason = self.gateway_reason(live.server, &hello);
-        let suspect = reason == Some(Reason::Suspect);
-        match reason.filter(|_| !suspect || self.has_room_for_suspect(since)) {
-            Some(reason) => {
-                if let Some(live) = self.state.flows.get_mut(slot) {
-                    live.gateway = Some(reason);
-                    live.undecided = false;
-                    let id = live.id;
-                    if suspect {
-                        self.suspect(slot, id, since);
-                    }
-                }
-            }
-            None => {
-                if let Some((key, _)) = self.let_go(slot) {
-                    self.state.lobby.dismiss(&key);
-                }
-            }
-        }
-    }
-
-    /// What a stranger's handshake tells about its server: how far it is.
-    fn learn_round_trip(&mut self, key: &FlowKey, seen: &Seen, host: IpAddr) {
-        if !seen.is_reset()
-            && seen.flags.has(TcpFlags::SYN)
-            && seen.flags.has(TcpFlags::ACK)
-            && let Some(asked) = self.state.lobby.last_syn(key)
-        {
-            self.state.context.hosts.learn_round_trip(host, asked, (seen.no, seen.at));
-        }
-    }
-
-    /// RDP was spoken here: what was refused or dropped at this place before belongs to the story, too.
-    fn learn_service(&mut self, service: SocketAddr) {
-        if self.state.services.len() >= SERVICES || !self.state.services.insert(service) {
-            return;
-        }
-        self.state.interest.add_service(service.port());
-        for stranger in self.state.lobby.take_all_to(|end| end == service) {
-            self.replay(&stranger, service);
-        }
-    }
-
-    fn replay(&mut self, stranger: &Stranger, service: SocketAddr) -> Option<Slot> {
-        let mut slot = None;
-        for stub in &stranger.stubs {
-            let segment = segment_of(stub);
-            if slot.is_none() {
-                let (low, high) = stranger.key.ends();
-                let client = if low == service { high } else { low };
-                let side = if stub.from == client { Side::Client } else { Side::Server };
-                let opening = opening(stub.seen.flags);
-                slot = Some(self.open_connection(stranger.key, client, service, opening, Seen { side, ..stub.seen }));
-            }
-            let limits = self.options.limits;
-            if let Some(live) = slot.and_then(|slot| self.state.flows.touch(slot)) {
-                let side = if stub.from == live.client {
-                    Side::Client
-                } else {
-                    Side::Server
-                };
-                let Live { tcp, recorder, .. } = &mut **live;
-                tcp.push_seen(Seen { side, ..stub.seen }, &segment, &limits, recorder);
-            }
-        }
-        slot
-    }
-
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         key: FlowKey,
         stranger: Option<Stranger>,
@@ -425,7 +262,14 @@ impl Examiner {
         if from_is_client { (from, to) } else { (to, from) }
     }
 
-    fn open_connection(&mut self, key: FlowKey, client: SocketAddr, server: SocketAddr, opening: Opening, first: Seen) -> Slot {
+    pub(super) fn open_connection(
+        &mut self,
+        key: FlowKey,
+        client: SocketAddr,
+        server: SocketAddr,
+        opening: Opening,
+        first: Seen,
+    ) -> Slot {
         if self.state.flows.len() >= self.options.limits.connections
             && let Some(oldest) = self.state.flows.oldest()
         {
@@ -683,53 +527,10 @@ impl Examiner {
     }
 }
 
-fn opening(flags: TcpFlags) -> Opening {
+pub(super) fn opening(flags: TcpFlags) -> Opening {
     match (flags.has(TcpFlags::SYN), flags.has(TcpFlags::ACK)) {
         (true, false) => Opening::Handshake,
         (true, true) => Opening::SynAck,
         _ => Opening::MidStream,
-    }
-}
-
-fn segment_of(stub: &Stub) -> Segment<'static> {
-    Segment {
-        src_port: stub.from.port(),
-        dst_port: 0,
-        seq: stub.seen.seq,
-        ack: stub.seen.ack,
-        flags: stub.seen.flags,
-        window: stub.seen.window,
-        options: stub.options,
-        payload: &[],
-        payload_len: stub.seen.len,
-        checksum_ok: None,
-    }
-}
-
-/// What the first bytes of a flow show.
-enum Sniffed {
-    /// RDP; `server` if these are the server's words.
-    Rdp { server: bool },
-    /// Nothing of ours.
-    Nothing,
-}
-
-/// Looks at the first bytes of a flow. Ten bytes decide.
-fn sniff(payload: &[u8]) -> Sniffed {
-    if payload.first() != Some(&3) {
-        return Sniffed::Nothing;
-    }
-    match x224::parse(payload) {
-        Parsed::Done(x224::Tpdu::ConnectionRequest(request), _)
-            if request.cookie.is_some() || request.negotiation.is_some() || request.routing_token.is_some() =>
-        {
-            Sniffed::Rdp { server: false }
-        }
-        Parsed::Done(x224::Tpdu::ConnectionConfirm(confirm), _)
-            if matches!(confirm.answer, x224::Answer::Response { .. } | x224::Answer::Failure { .. }) =>
-        {
-            Sniffed::Rdp { server: true }
-        }
-        _ => Sniffed::Nothing,
     }
 }

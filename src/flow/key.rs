@@ -23,18 +23,12 @@ pub struct FlowKey {
 impl FlowKey {
     /// The key of a packet from `from` to `to`.
     pub fn new(from: SocketAddr, to: SocketAddr, protocol: u8) -> FlowKey {
-        let (a, b) = (fingerprint::end(from), fingerprint::end(to));
-        // The number of an IPv4 end orders as the end does, and is compared at once.
-        let in_order = match (from, to) {
-            (SocketAddr::V4(_), SocketAddr::V4(_)) => a <= b,
-            _ => from <= to,
-        };
-        let (low, high) = if in_order { (from, to) } else { (to, from) };
+        let (low, high) = if from <= to { (from, to) } else { (to, from) };
         FlowKey {
             low,
             high,
             protocol,
-            fingerprint: fingerprint::of_ends(a, b, protocol),
+            fingerprint: fingerprint::between(low, high, protocol),
         }
     }
 

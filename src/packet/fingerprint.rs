@@ -14,8 +14,8 @@ pub fn between(a: SocketAddr, b: SocketAddr, protocol: u8) -> u64 {
 }
 
 /// One end as a number.
-#[inline(always)]
-pub(crate) fn end(at: SocketAddr) -> u64 {
+#[inline]
+fn end(at: SocketAddr) -> u64 {
     match at.ip() {
         IpAddr::V4(address) => end4(address.to_bits(), at.port()),
         IpAddr::V6(address) => end6(address.to_bits(), at.port()),
@@ -39,7 +39,7 @@ pub(super) fn end6(address: u128, port: u16) -> u64 {
 
 /// The fingerprint between two ends in either order.
 #[inline(always)]
-pub(crate) fn of_ends(a: u64, b: u64, protocol: u8) -> u64 {
+pub(super) fn of_ends(a: u64, b: u64, protocol: u8) -> u64 {
     let mixed = fold(a.min(b) ^ FIRST, a.max(b) ^ SECOND);
     fold(mixed ^ u64::from(protocol), THIRD)
 }

@@ -1,0 +1,56 @@
+//! What is followed of each client: whether an attempt may still grow is asked for one client at a time.
+
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+
+use rustc_hash::FxHashMap;
+use smallvec::SmallVec;
+
+use crate::flow::Slot;
+
+type Slots = FxHashMap<IpAddr, SmallVec<[Slot; 2]>>;
+
+/// The connections and conversations of each client.
+#[derive(Debug, Default)]
+pub(super) struct Busy {
+    flows: Slots,
+    conversations: Slots,
+}
+
+impl Busy {
+    pub(super) fn add_flow(&mut self, client: IpAddr, slot: Slot) {
+        self.flows.entry(client).or_default().push(slot);
+    }
+
+    pub(super) fn remove_flow(&mut self, client: IpAddr, slot: Slot) {
+        remove(&mut self.flows, client, slot);
+    }
+
+    pub(super) fn add_conversation(&mut self, client: IpAddr, slot: Slot) {
+        self.conversations.entry(client).or_default().push(slot);
+    }
+
+    pub(super) fn remove_conversation(&mut self, client: IpAddr, slot: Slot) {
+        remove(&mut self.conversations, client, slot);
+    }
+
+    pub(super) fn flows(&self, client: IpAddr) -> impl Iterator<Item = Slot> {
+        self.flows.get(&client).into_iter().flatten().copied()
+    }
+
+    pub(super) fn conversations(&self, client: IpAddr) -> impl Iterator<Item = Slot> {
+        self.conversations.get(&client).into_iter().flatten().copied()
+    }
+}
+
+fn remove(of_clients: &mut Slots, client: IpAddr, slot: Slot) {
+    if let Entry::Occupied(mut of_client) = of_clients.entry(client) {
+        let slots = of_client.get_mut();
+        if let Some(at) = slots.iter().position(|one| *one == slot) {
+            slots.swap_remove(at);
+        }
+        if of_client.get().is_empty() {
+            of_client.remove();
+        }
+    }
+}
