@@ -29,6 +29,10 @@ pub struct Truth {
     #[serde(default)]
     pub never: Vec<String>,
     #[serde(default)]
+    pub says: Vec<String>,
+    #[serde(default)]
+    pub unsaid: Vec<String>,
+    #[serde(default)]
     pub args: Vec<String>,
     /// `real` or `moved`: how idle times came about, for the reader.
     #[serde(rename = "idle")]
@@ -127,6 +131,24 @@ pub fn departures(report: &Report, truth: &Truth) -> Vec<String> {
     {
         wrong.push(format!("healthy is {}", overall.healthy));
     }
+    if let Some(connection) = decisive {
+        let verdict = &connection.verdict;
+        let others = verdict.alternatives.iter().map(|other| other.why.as_str());
+        let remedies = verdict.remedies.iter().map(|remedy| remedy.text.as_str());
+        let words: Vec<&str> = std::iter::once(verdict.summary.as_str())
+            .chain(others)
+            .chain(remedies)
+            .collect();
+        let said = |word: &&String| words.iter().any(|words| words.contains(word.as_str()));
+        wrong.extend(
+            truth
+                .says
+                .iter()
+                .filter(|word| !said(word))
+                .map(|word| format!("{word:?} is not said")),
+        );
+        wrong.extend(truth.unsaid.iter().filter(said).map(|word| format!("{word:?} is said")));
+    }
     for never in &truth.never {
         let sure = |verdict: &rdpwhy::diagnosis::Verdict| {
             verdict.cause.slug == never && verdict.confidence > rdpwhy::diagnosis::Confidence::Possible
@@ -195,6 +217,8 @@ fn the_public_corpus_gets_its_labels() {
             healthy: None,
             cite: Vec::new(),
             never: Vec::new(),
+            says: Vec::new(),
+            unsaid: Vec::new(),
             args: Vec::new(),
             _idle: None,
         };

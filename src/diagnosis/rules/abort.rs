@@ -5,9 +5,9 @@ use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CERTIFICATE_UNTRUSTED, CREDSSP_POLICY, HANDSHAKE_TIMEOUT};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
 use crate::flow::{Opening, Side};
-use crate::protocol::x224::{Answer, RequestFlags, ResponseFlags};
+use crate::protocol::x224::{Answer, Protocols, RequestFlags, ResponseFlags};
 use crate::transcript::hidden::Said;
-use crate::transcript::{Phase, Role, SealedKind};
+use crate::transcript::{Moment, Phase, Role, SealedKind};
 
 /// A pause that only a person makes: longer than any answer of a healthy host.
 const PERSON: Span = Span::secs(2);
@@ -48,6 +48,12 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
             Act::Client,
         ),
         Phase::Tls => (format!("the client left during the TLS handshake with {host}"), Act::Client),
+        _ if unprotected(case) => (
+            format!(
+                "the client left during the connection sequence with {host}, under Standard RDP Security, before the logon was done"
+            ),
+            Act::Client,
+        ),
         _ => (
             format!(
                 "the client left after TLS with {host} was up and before the logon was done: a certificate question, a cancelled prompt or a probe"
@@ -56,11 +62,21 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         ),
     };
     let lacks = not_offered(case);
-    let summary = match &lacks {
-        Some((mode, _)) => {
-            format!("the client insists on {mode}, which {host} does not offer in its Connection Confirm, and left")
-        }
-        None => summary,
+    let unasked = unasked(case);
+    let turned_down = unasked.as_ref().filter(|_| lacks.is_none() && is_mute_since_confirm(case));
+    let (summary, act) = match (&lacks, turned_down) {
+        (Some((mode, _)), _) => (
+            format!("the client insists on {mode}, which {host} does not offer in its Connection Confirm, and left"),
+            act,
+        ),
+        (None, Some(choice)) => (
+            format!(
+                "{host} selects {}, the client offers {}, and left without another word",
+                choice.selected, choice.offered
+            ),
+            Act::Server,
+        ),
+        (None, None) => (summary, act),
     };
     let summary = match pause {
         Some(pause) => format!("{summary} (after a pause of {})", human(pause)),
@@ -86,7 +102,15 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let verdict = Verdict::new(&ABORTED_BY_CLIENT, confidence, act, summary, case.close_evidence()?)
         .because(goodbye(case))
         .because(lacks.as_ref().map(|(_, answer)| answer.clone()))
-        .because(unasked(case));
+        .because(unasked.as_ref().map(|choice| {
+            let Choice {
+                selected,
+                offered,
+                moment,
+            } = choice;
+            let words = format!("the server selects {selected}, which the client (it offers {offered}) may not want");
+            case.moment(moment, words)
+        }));
     let verdict = match lacks {
         Some((mode, _)) => verdict.remedy(format!(
             "allow {mode} on {host} (HKLM\\SYSTEM\\CurrentControlSet\\Control\\Lsa, DisableRestrictedAdmin = 0), or connect without it"
@@ -94,7 +118,11 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         None => verdict,
     };
     let verdict = match case.phase() {
-        Phase::CredSsp | Phase::Mcs => verdict
+        _ if turned_down.is_some() => verdict.remedy(format!(
+            "let {host} agree to a protocol that the client offers (Windows: the security layer of the RDP listener; xrdp: security_layer=negotiate), or let the \
+             client accept the host's, if it is old and the network is trusted"
+        )),
+        Phase::CredSsp | Phase::Mcs if !unprotected(case) => verdict
             .or(&CERTIFICATE_UNTRUSTED, "clients that ask the user about the certificate close like this when the answer is no")
             .remedy("ask the user what the client showed: a certificate warning or a credential prompt that was cancelled leaves exactly this picture"),
         Phase::X224 if case.t.request().is_some() => {
@@ -141,17 +169,35 @@ fn not_offered(case: &Case<'_>) -> Option<(&'static str, Evidence)> {
     }
 }
 
+/// A protocol that the client had not offered, and the server selected.
+struct Choice<'a> {
+    selected: Protocols,
+    offered: Protocols,
+    moment: &'a Moment,
+}
+
 /// The server's choice of a protocol that the client had not offered.
-fn unasked(case: &Case<'_>) -> Option<Evidence> {
+fn unasked<'a>(case: &Case<'a>) -> Option<Choice<'a>> {
     let (moment, _) = case.t.confirm()?;
     let selected = case.t.selected()?;
     let offered = case.t.request()?.1.negotiation.as_ref()?.protocols;
-    (selected.0 & !offered.0 != 0 || (selected.0 == 0 && offered.0 != 0)).then(|| {
-        case.moment(
-            moment,
-            format!("the server selects {selected}, which the client (it offers {offered}) may not want"),
-        )
+    (selected.0 & !offered.0 != 0 || (selected.0 == 0 && offered.0 != 0)).then_some(Choice {
+        selected,
+        offered,
+        moment,
     })
+}
+
+/// Whether the client sent nothing after the Connection Confirm, whole or in part: it did not accept the choice.
+fn is_mute_since_confirm(case: &Case<'_>) -> bool {
+    let client = &case.t.tcp.half.client;
+    let confirmed = case.t.confirm().map(|(moment, _)| moment.at);
+    confirmed.is_some_and(|at| client.last_data.is_none_or(|last| last.at <= at)) && client.unseen == 0
+}
+
+/// Whether Standard RDP Security was selected: no TLS, no certificate.
+fn unprotected(case: &Case<'_>) -> bool {
+    case.t.client_hello().is_none() && case.t.selected().is_some_and(|selected| selected.0 == 0)
 }
 
 /// Whether the client's alert is the first of the two sides' last words.
