@@ -2,9 +2,10 @@
 
 use crate::capture::Span;
 use crate::diagnosis::case::{Case, Finding, human};
-use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CERTIFICATE_UNTRUSTED, CREDSSP_POLICY, HANDSHAKE_TIMEOUT};
+use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CERTIFICATE_UNTRUSTED, CREDSSP_POLICY, HANDSHAKE_TIMEOUT, MIDDLEBOX_RESET};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
-use crate::flow::{Opening, Side};
+use crate::flow::{Opening, Seen, Side};
+use crate::packet::TcpFlags;
 use crate::protocol::x224::{Answer, Protocols, RequestFlags, ResponseFlags};
 use crate::transcript::hidden::Said;
 use crate::transcript::{Moment, Phase, Role, SealedKind};
@@ -64,7 +65,15 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let lacks = not_offered(case);
     let unasked = unasked(case);
     let turned_down = unasked.as_ref().filter(|_| lacks.is_none() && is_mute_since_confirm(case));
+    let forgotten = has_forgotten(case);
     let (summary, act) = match (&lacks, turned_down) {
+        _ if forgotten => (
+            format!(
+                "the client's host knew the connection to {host} no longer when it was answered; what had ended it there, before the logon was done, is \
+                 not in this capture"
+            ),
+            Act::Client,
+        ),
         (Some((mode, _)), _) => (
             format!("the client insists on {mode}, which {host} does not offer in its Connection Confirm, and left"),
             act,
@@ -94,7 +103,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         && (hidden.is_in_channel()
             || hidden.is_out_channel()
             || (case.progress.completed(Phase::Gateway) && case.progress.inferred));
-    let confidence = if redialled || veiled {
+    let confidence = if redialled || veiled || forgotten {
         Confidence::Possible
     } else {
         Confidence::Likely
@@ -118,6 +127,12 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         None => verdict,
     };
     let verdict = match case.phase() {
+        _ if forgotten => verdict
+            .or(
+                &MIDDLEBOX_RESET,
+                "a device between here and the client that resets both ends, or the client alone, leaves this picture",
+            )
+            .remedy("capture at the client, too: it shows what ended the connection there"),
         _ if turned_down.is_some() => verdict.remedy(format!(
             "let {host} agree to a protocol that the client offers (Windows: the security layer of the RDP listener; xrdp: security_layer=negotiate), or let the \
              client accept the host's, if it is old and the network is trusted"
@@ -193,6 +208,18 @@ fn is_mute_since_confirm(case: &Case<'_>) -> bool {
     let client = &case.t.tcp.half.client;
     let confirmed = case.t.confirm().map(|(moment, _)| moment.at);
     confirmed.is_some_and(|at| client.last_data.is_none_or(|last| last.at <= at)) && client.unseen == 0
+}
+
+/// Whether the client's RST only answers a segment, as a host does that has no such connection (RFC 9293 section 3.10.7.1): without ACK, at
+/// the sequence number that the segment acknowledges. A client that ends a connection itself sends FIN, or a RST with ACK, before.
+fn has_forgotten(case: &Case<'_>) -> bool {
+    let client = &case.t.tcp.half.client;
+    let first = case.t.tcp.resets.first().filter(|reset| reset.seen.side == Side::Client);
+    client.fin.is_none()
+        && first.is_some_and(|reset| {
+            let answers = |asked: &Seen| asked.flags.has(TcpFlags::ACK) && asked.ack == reset.seen.seq && asked.len > 0;
+            !reset.seen.flags.has(TcpFlags::ACK) && reset.trigger.as_ref().is_some_and(answers)
+        })
 }
 
 /// Whether Standard RDP Security was selected: no TLS, no certificate.
