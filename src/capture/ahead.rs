@@ -35,6 +35,7 @@ struct Chunk {
     /// The number of the frame before the first.
     before: u64,
     big_endian: bool,
+    in_order: bool,
 }
 
 /// An event that owns its bytes, frame and options one behind the other.
@@ -181,6 +182,7 @@ fn pump<S: Gather>(mut source: S, full: &SyncSender<Parcel>, empty: &Receiver<Ch
         chunk.start = window.hand_over(&mut chunk.bytes, found.taken);
         chunk.taken = found.taken;
         chunk.big_endian = big_endian;
+        chunk.in_order = found.in_order;
         std::mem::swap(&mut chunk.frames, frames);
         read.store(window.bytes_read(), Ordering::Relaxed);
         if full.send(Parcel::Frames(chunk)).is_err() {
@@ -243,6 +245,7 @@ impl Ahead {
             from..self.given,
             chunk.before,
             chunk.big_endian,
+            chunk.in_order,
         )
     }
 }

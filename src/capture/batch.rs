@@ -81,6 +81,8 @@ pub struct Batch<'a> {
     before: u64,
     /// Byte order of the options.
     big_endian: bool,
+    /// Whether no frame is earlier than the one before it.
+    in_order: bool,
 }
 
 impl<'a> Batch<'a> {
@@ -88,7 +90,14 @@ impl<'a> Batch<'a> {
     pub const MOST: usize = 64;
 
     /// The frames of a range; `before` is the number of the frame before the first of all.
-    pub(super) fn new(bytes: &'a [u8], frames: &'a Frames, range: Range<usize>, before: u64, big_endian: bool) -> Batch<'a> {
+    pub(super) fn new(
+        bytes: &'a [u8],
+        frames: &'a Frames,
+        range: Range<usize>,
+        before: u64,
+        big_endian: bool,
+        in_order: bool,
+    ) -> Batch<'a> {
         Batch {
             bytes,
             times: frames.times.get(range.clone()).unwrap_or_default(),
@@ -96,6 +105,7 @@ impl<'a> Batch<'a> {
             before: before + range.start as u64,
             places: frames.places.get(range).unwrap_or_default(),
             big_endian,
+            in_order,
         }
     }
 
@@ -110,16 +120,26 @@ impl<'a> Batch<'a> {
         self.places.is_empty()
     }
 
-    /// The marks of the frames from the one at `from` on, counted from 0: what the [`Marker`] found that was given to the source.
+    /// The marks of the frames: what the [`Marker`] found that was given to the source.
     #[inline]
-    pub fn marks(&self, from: usize) -> impl Iterator<Item = Mark> + use<'a> {
-        self.marks.get(from..).unwrap_or_default().iter().copied()
+    pub fn marks(&self) -> &'a [Mark] {
+        self.marks
     }
 
     /// The times of the frames from the one at `from` on.
     #[inline]
     pub fn times(&self, from: usize) -> impl Iterator<Item = Timestamp> + Clone + use<'a> {
         self.times.get(from..).unwrap_or_default().iter().copied()
+    }
+
+    /// The earliest and the latest time of the frames from one place to before another.
+    #[inline]
+    pub fn span(&self, from: usize, until: usize) -> Option<(Timestamp, Timestamp)> {
+        let times = self.times.get(from..until)?;
+        if self.in_order {
+            return Some((*times.first()?, *times.last()?));
+        }
+        Some((*times.iter().min()?, *times.iter().max()?))
     }
 
     /// A frame, counted from 0.
@@ -171,6 +191,8 @@ pub(super) struct Found {
     /// The earliest and the latest time.
     pub(super) first: Timestamp,
     pub(super) last: Timestamp,
+    /// Whether no frame is earlier than the one before it.
+    pub(super) in_order: bool,
 }
 
 impl Found {
@@ -178,11 +200,13 @@ impl Found {
         taken: 0,
         first: Timestamp(i64::MAX),
         last: Timestamp(i64::MIN),
+        in_order: true,
     };
 
     #[inline(always)]
     pub(super) fn add(&mut self, at: Timestamp, end: usize) {
         self.taken = end;
+        self.in_order &= at >= self.last;
         self.first = self.first.min(at);
         self.last = self.last.max(at);
     }
@@ -232,5 +256,6 @@ pub(super) fn several<S: Gather>(source: &mut S) -> Result<Option<Events<'_>>, C
         0..frames.len(),
         before,
         big_endian,
+        found.in_order,
     ))))
 }

@@ -177,13 +177,12 @@ impl Window {
     pub(super) fn hand_over(&mut self, buf: &mut Vec<u8>, n: usize) -> usize {
         let start = self.pos - n.min(self.pos);
         let rest = self.end - self.pos;
-        if buf.len() < rest + CHUNK {
-            buf.resize(rest + CHUNK, 0);
-        }
-        buf[..rest].copy_from_slice(&self.buf[self.pos..self.end]);
-        self.base = self.base.wrapping_add(self.pos as u64);
+        let lead = lead(rest);
+        grow(buf, lead + rest + CHUNK);
+        buf[lead..lead + rest].copy_from_slice(&self.buf[self.pos..self.end]);
+        self.base = self.offset().wrapping_sub(lead as u64);
         std::mem::swap(&mut self.buf, buf);
-        (self.pos, self.end) = (0, rest);
+        (self.pos, self.end) = (lead, lead + rest);
         start
     }
 
@@ -255,16 +254,16 @@ impl Window {
         let Feed::Direct(input) = &mut self.feed else {
             return Ok(false);
         };
-        if self.pos > 0 {
-            self.buf.copy_within(self.pos..self.end, 0);
-            self.base = self.base.wrapping_add(self.pos as u64);
-            (self.pos, self.end) = (0, self.end - self.pos);
+        let rest = self.end - self.pos;
+        let lead = lead(rest);
+        if self.pos > lead {
+            self.buf.copy_within(self.pos..self.end, lead);
+            self.base = self.base.wrapping_add((self.pos - lead) as u64);
+            (self.pos, self.end) = (lead, lead + rest);
         }
         // Grow with what has arrived, not with what a length field promises.
-        let room = Self::capacity_for(n).min(self.end * 2 + CHUNK);
-        if self.buf.len() < room {
-            self.buf.resize(room, 0);
-        }
+        let room = self.pos + Self::capacity_for(n).min(rest * 2 + CHUNK);
+        grow(&mut self.buf, room);
         let stop = self.buf.len().min(self.end + CHUNK);
         let got = read_some(input, &mut self.buf[self.end..stop])?;
         self.end += got;
@@ -298,6 +297,23 @@ impl Window {
         }
         let _ = empty.send(chunk);
         Ok(true)
+    }
+}
+
+/// How far from the start of a buffer a rest is put, so that what is read behind it begins at a multiple of this many bytes. Where it
+/// begins one to fifteen bytes into a page, processors with fast string copies (seen on AMD's) take three times as long for it.
+fn lead(rest: usize) -> usize {
+    const ALIGNMENT: usize = 64;
+    rest.wrapping_neg() % ALIGNMENT
+}
+
+/// Makes a buffer so long at least, and little longer: a vector that grows on its own doubles.
+fn grow(buf: &mut Vec<u8>, len: usize) {
+    const STEP: usize = 16 * 1024;
+    if buf.len() < len {
+        let len = len.next_multiple_of(STEP);
+        buf.reserve_exact(len - buf.len());
+        buf.resize(len, 0);
     }
 }
 

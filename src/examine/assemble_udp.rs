@@ -4,7 +4,7 @@ use crate::attempt::Attempt;
 use crate::capture::Span;
 use crate::diagnosis::{Context, Finding};
 use crate::examine::series;
-use crate::examine::times::quantiles;
+use crate::examine::times::of_spread;
 use crate::flow::key::UDP;
 use crate::flow::{Side, UdpHalf};
 use crate::forensics::View;
@@ -171,8 +171,8 @@ fn metrics(t: &UdpTranscript, progress: &UdpProgress, facts: Vec<(&'static str, 
         retransmissions: [repeats(Side::Client), repeats(Side::Server)],
         phases,
         // Each side's acknowledgments time the way to it.
-        rtt_client: quantiles(t.heard.ledger.server.rtt.as_deref()),
-        rtt_server: quantiles(t.heard.ledger.client.rtt.as_deref()),
+        rtt_client: of_spread(&t.heard.ledger.server.rtt),
+        rtt_server: of_spread(&t.heard.ledger.client.rtt),
         longest_idle: t.udp.longest_idle.map(|(span, seen)| (span, seen.no)),
         facts,
         ..Metrics::default()

@@ -113,10 +113,11 @@ impl Examiner {
 
     /// Judges what has ended, or gone silent long enough for its kind, at `now`. To be called about once a second, packets or not.
     pub fn settle(&mut self, now: Timestamp) {
-        let window = self
-            .state
-            .window
-            .get_or_insert(crate::transcript::Window { first: now, last: now });
+        let window = self.state.window.get_or_insert(crate::transcript::Window {
+            first: now,
+            last: now,
+            early: false,
+        });
         window.last = window.last.max(now);
         let mut at = self.state.flows.oldest();
         while let Some(slot) = at {

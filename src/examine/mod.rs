@@ -110,6 +110,8 @@ struct State {
     flows: Table<Box<Live>>,
     /// Connections whose handshake was not complete when they were last looked at, oldest first, and whether they were spared once.
     half_open: VecDeque<(Slot, u32, bool)>,
+    /// Connections in the order in which they ended, some of them judged meanwhile.
+    ended: VecDeque<(Slot, u32)>,
     lobby: Lobby,
     fragments: Reassembler,
     gatherer: Gatherer,
@@ -144,6 +146,7 @@ impl State {
             unserved: secrets::Unserved::default(),
             flows: Table::default(),
             half_open: VecDeque::new(),
+            ended: VecDeque::new(),
             lobby: Lobby::new(limits.strangers, limits.dismissed),
             fragments: Reassembler::new(256, 1 << 20),
             gatherer: Gatherer::new(limits.attempt_connections),
@@ -210,7 +213,11 @@ impl Examiner {
     }
 
     fn keep_time(&mut self, at: Timestamp) {
-        let window = self.state.window.get_or_insert(Window { first: at, last: at });
+        let window = self.state.window.get_or_insert(Window {
+            first: at,
+            last: at,
+            early: false,
+        });
         window.first = window.first.min(at);
         window.last = window.last.max(at);
         if at >= self.state.next_sweep && self.door.is_none() {

@@ -1,6 +1,9 @@
 //! Chooses the one verdict for the ticket.
 
-use crate::capture::Span;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::capture::{Span, Timestamp};
 use crate::diagnosis::causes;
 use crate::examine::Options;
 use crate::report::model::{Attempt, Connection, Overall};
@@ -25,12 +28,13 @@ pub(super) enum Nothing {
 
 /// The attempt that explains the user's error, else the last healthy one, else `nothing`.
 pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], nothing: Nothing, options: &Options) -> Overall {
+    let successes = Successes::of(attempts);
     let rank = |attempt: &Attempt| {
         let verdict = &attempt.verdict;
         let class = match verdict.cause.slug {
             _ if verdict.healthy() => 2,
             "capture_incomplete" => 0,
-            _ if recovered(attempt, attempts) || is_probe(attempt, attempts, connections) => 1,
+            _ if successes.follow(attempt) || is_probe(attempt, attempts, connections) => 1,
             "aborted_by_client" => 3,
             _ => 4,
         };
@@ -85,14 +89,28 @@ pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], nothing: 
     }
 }
 
-fn recovered(failed: &Attempt, attempts: &[Attempt]) -> bool {
-    attempts.iter().any(|later| {
-        later.verdict.healthy()
-            && later.client == failed.client
-            && later.server == failed.server
-            && later.started >= failed.ended
-            && later.started.since(failed.ended) <= RECOVERED
-    })
+/// When healthy attempts began, by client and server.
+struct Successes<'a>(HashMap<(IpAddr, &'a str), Vec<Timestamp>>);
+
+impl<'a> Successes<'a> {
+    fn of(attempts: &'a [Attempt]) -> Self {
+        let mut began: HashMap<_, Vec<Timestamp>> = HashMap::new();
+        for attempt in attempts.iter().filter(|attempt| attempt.verdict.healthy()) {
+            let ends = (attempt.client, attempt.server.as_str());
+            began.entry(ends).or_default().push(attempt.started);
+        }
+        began.values_mut().for_each(|times| times.sort_unstable());
+        Successes(began)
+    }
+
+    /// Whether the same client reached the same server soon after this failure.
+    fn follow(&self, failed: &Attempt) -> bool {
+        let Some(times) = self.0.get(&(failed.client, failed.server.as_str())) else {
+            return false;
+        };
+        let later = times.partition_point(|at| *at < failed.ended);
+        times.get(later).is_some_and(|at| at.since(failed.ended) <= RECOVERED)
+    }
 }
 
 /// The failed UDP conversation that is told: one of this attempt before others, of equals the first. One that a later conversation

@@ -10,15 +10,17 @@ const PACKETS: u32 = 2_048;
 /// Of the bytes that are allowed so many stay free after a look, as a share of eight.
 const FREE: usize = 2;
 /// What is kept of a connection where memory is short, first and where that is not enough: packets from its start and from its end,
-/// and moments. The way to the session takes no known client and server as many moments.
+/// and moments. The way to the session takes no known client and server as many moments; through a gateway it takes more.
 const NARROW: [Kept; 2] = [
     Kept {
         log: (48, 32),
         moments: (192, 16),
+        gateway: (192, 16),
     },
     Kept {
         log: (24, 16),
         moments: (128, 8),
+        gateway: (192, 16),
     },
 ];
 /// A conversation over UDP that was silent for so long is judged where memory is short.
@@ -31,6 +33,8 @@ pub(super) struct Kept {
     pub(super) log: (usize, usize),
     /// Moments.
     pub(super) moments: (usize, usize),
+    /// Moments of a gateway's connection.
+    pub(super) gateway: (usize, usize),
 }
 
 /// What was done to stay within bounds.
@@ -137,14 +141,13 @@ impl Examiner {
         (self.state.held + self.state.gatherer.weight()).saturating_sub(goal)
     }
 
-    /// Judges connections that have ended, the longest silent first, and conversations over UDP that fell silent.
+    /// Judges connections that have ended, the first one first, and conversations over UDP that fell silent.
     fn hurry_ended(&mut self, goal: usize, now: Timestamp) {
         let mut over = self.state.held.saturating_sub(goal / 2);
-        let mut at = self.state.flows.oldest();
-        while let Some(slot) = at.filter(|_| over > 0) {
-            at = self.state.flows.newer(slot);
-            let Some(live) = self.state.flows.get(slot) else { break };
-            if live.tcp.closed.is_some() {
+        while over > 0
+            && let Some((slot, id)) = self.state.ended.pop_front()
+        {
+            if let Some(live) = self.state.flows.get(slot).filter(|live| live.id == id) {
                 over = over.saturating_sub(live.weighed);
                 self.state.relief.hurry_one();
                 self.state.past.pass(&live.key(), live.tcp.last().at);
@@ -161,5 +164,87 @@ impl Examiner {
         }
         let weight = live.weight();
         self.state.held = (self.state.held + weight).saturating_sub(std::mem::replace(&mut live.weighed, weight));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::capture::{self, Event, OpenOptions};
+    use crate::diagnosis::Confidence;
+    use crate::examine::Options;
+    use crate::report::model::Attempt;
+
+    /// What is judged of a capture where memory is short all the time or never, and of how many connections something was forgotten.
+    fn verdicts(path: &Path, kept: Option<Kept>) -> (Vec<(&'static str, Confidence)>, u64) {
+        let mut source = capture::open(path, OpenOptions { read_ahead: false }).expect("a capture");
+        let mut examiner = Examiner::new(Options::default());
+        while let Some(event) = source.next().expect("a readable capture") {
+            match event {
+                Event::Frame(frame) => examiner.push(&frame),
+                Event::Secrets(text) => examiner.secrets(text),
+            }
+            if let Some(kept) = kept {
+                let mut at = examiner.state.flows.oldest();
+                while let Some(slot) = at {
+                    at = examiner.state.flows.newer(slot);
+                    examiner.narrow(slot, kept);
+                }
+            }
+        }
+        let narrowed = examiner.state.relief.narrowed;
+        examiner.end_source(source.summary(), None);
+        let report = examiner.finish();
+        let told = |attempt: &Attempt| (attempt.verdict.cause.slug, attempt.verdict.confidence);
+        (report.attempts.iter().map(told).collect(), narrowed)
+    }
+
+    /// A session that had to be judged while it went on is not said to be alive at the end of the capture, nor with the usual confidence.
+    #[test]
+    fn who_is_judged_early_was_not_followed_to_the_end() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
+        let mut early = 0;
+        for path in capture::expand(&folder).expect("the shipped captures") {
+            let mut source = capture::open(&path, OpenOptions { read_ahead: false }).expect("a capture");
+            let mut examiner = Examiner::new(Options::default());
+            while let Some(event) = source.next().expect("a readable capture") {
+                if let Event::Frame(frame) = event {
+                    examiner.push(&frame);
+                }
+            }
+            while let Some(slot) = examiner.state.flows.oldest() {
+                examiner.evict(slot);
+            }
+            examiner.end_source(source.summary(), None);
+            let attempts = examiner.finish().attempts;
+            for verdict in attempts
+                .iter()
+                .map(|attempt| &attempt.verdict)
+                .filter(|verdict| verdict.cause.slug == "established")
+            {
+                assert_eq!(verdict.confidence, Confidence::Possible, "{}", path.display());
+                assert!(verdict.summary.contains("judged"), "{}: {}", path.display(), verdict.summary);
+                early += 1;
+            }
+        }
+        assert!(early > 10, "{early}");
+    }
+
+    #[test]
+    fn what_is_forgotten_changes_no_verdict() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
+        let mut forgotten = 0;
+        for path in capture::expand(&folder).expect("the shipped captures") {
+            let (all, none) = verdicts(&path, None);
+            assert_eq!(none, 0, "{}", path.display());
+            for kept in NARROW {
+                let (some, connections) = verdicts(&path, Some(kept));
+                forgotten += connections;
+                assert_eq!(all, some, "{}: {kept:?}", path.display());
+            }
+        }
+        assert!(forgotten > 30, "{forgotten}");
     }
 }

@@ -116,7 +116,7 @@ pub fn mark(link: LinkType, bytes: &[u8]) -> Mark {
 enum Look {
     /// Nothing of ours.
     Past,
-    /// A segment of this flow, that is of interest unless the flow was dismissed.
+    /// A segment of the flow with this fingerprint, that is of interest unless the flow was dismissed.
     Flow(u64),
     /// More must be read.
     Asked,
@@ -126,30 +126,23 @@ impl Examiner {
     /// Takes one frame.
     pub fn push(&mut self, frame: &Frame<'_>) {
         self.keep_time(frame.at);
-        match self.state.interest.look(mark(frame.link, frame.bytes)) {
-            Look::Past => {}
-            Look::Flow(fingerprint) if self.state.lobby.is_dismissed(fingerprint) => {}
-            Look::Flow(_) | Look::Asked => self.take(frame),
+        if self.is_asked(mark(frame.link, frame.bytes)) {
+            self.take(frame);
         }
     }
 
     /// Takes many frames; the same as taking one after the other, and quick where the source [marks](mark) them.
     pub fn push_all(&mut self, batch: &Batch<'_>) {
-        let mut looks = [Look::Past; Batch::MOST];
         let mut from = 0;
         while from < batch.len() {
-            from = self.push_from(batch, from, &mut looks);
+            from = self.push_from(batch, from);
         }
     }
 
     /// Takes the frames from the one at `from` on, until one of them changes what is of interest; gives the place of the next frame.
-    fn push_from(&mut self, batch: &Batch<'_>, from: usize, looks: &mut [Look; Batch::MOST]) -> usize {
+    fn push_from(&mut self, batch: &Batch<'_>, from: usize) -> usize {
         let until = batch.len().min(Batch::MOST);
-        let looks = looks.get_mut(..until).unwrap_or_default();
-        for (look, mark) in looks.iter_mut().skip(from).zip(batch.marks(from)) {
-            *look = self.state.interest.look(mark);
-        }
-        let mut asked = self.asked(looks, from);
+        let mut asked = self.asked(batch, from, until);
         let (interested, mut known) = (self.state.interest.changes, self.state.lobby.changes());
         let mut timed = from;
         while asked != 0 {
@@ -165,39 +158,48 @@ impl Examiner {
             }
             if self.state.lobby.changes() != known {
                 known = self.state.lobby.changes();
-                asked = self.asked(looks, place + 1);
+                asked = self.asked(batch, place + 1, until);
             }
         }
         self.keep_times(batch, timed, until);
         until
     }
 
-    /// Which frames from the one at `from` on are to be taken: a bit for each.
+    /// Which frames from one place to before another are to be taken: a bit for each.
     #[inline]
-    fn asked(&self, looks: &[Look], from: usize) -> u64 {
+    fn asked(&self, batch: &Batch<'_>, from: usize, until: usize) -> u64 {
         let mut asked = 0;
-        for (place, look) in looks.iter().enumerate().skip(from) {
-            let wanted = match *look {
-                Look::Past => false,
-                Look::Flow(fingerprint) => !self.state.lobby.is_dismissed(fingerprint),
-                Look::Asked => true,
-            };
-            asked |= u64::from(wanted) << place;
+        for (place, mark) in batch.marks().iter().enumerate().take(until).skip(from) {
+            asked |= u64::from(self.is_asked(*mark)) << place;
         }
         asked
+    }
+
+    /// Whether a frame with this mark is to be taken.
+    #[inline(always)]
+    fn is_asked(&self, mark: Mark) -> bool {
+        match self.state.interest.look(mark) {
+            Look::Past => false,
+            Look::Flow(fingerprint) => !self.state.lobby.is_dismissed(fingerprint),
+            Look::Asked => true,
+        }
     }
 
     /// Keeps the time of the frames from one place to before another: of all at once, unless something is due within it.
     #[inline]
     fn keep_times(&mut self, batch: &Batch<'_>, from: usize, until: usize) {
-        let times = batch.times(from).take(until.saturating_sub(from));
-        let Some((first, last)) = times.clone().map(|at| (at, at)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))) else {
+        let Some((first, last)) = batch.span(from, until) else {
             return;
         };
         if last >= self.state.next_sweep && self.door.is_none() {
+            let times = batch.times(from).take(until - from);
             return times.for_each(|at| self.keep_time(at));
         }
-        let window = self.state.window.get_or_insert(Window { first, last });
+        let window = self.state.window.get_or_insert(Window {
+            first,
+            last,
+            early: false,
+        });
         window.first = window.first.min(first);
         window.last = window.last.max(last);
     }

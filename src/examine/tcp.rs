@@ -30,7 +30,8 @@ pub(super) struct Live {
     pub(super) gateway: Option<Reason>,
     /// Whether its ClientHello is not whole yet.
     pub(super) undecided: bool,
-    pub(super) tcp: Connection,
+    /// In its own place: it is large, and goes from here into the transcript.
+    pub(super) tcp: Box<Connection>,
     pub(super) recorder: Recorder,
     /// Whether it is known to have reached the session; `false` where nobody asked.
     pub(super) in_session: bool,
@@ -74,15 +75,19 @@ impl Live {
 
     /// The memory that it takes, in bytes.
     pub(super) fn weight(&self) -> usize {
-        size_of::<Live>() - size_of::<Connection>() - size_of::<Recorder>() + self.tcp.weight() + self.recorder.weight()
+        size_of::<Live>() - size_of::<Recorder>() + self.tcp.weight() + self.recorder.weight()
     }
 
     /// Forgets the middle of a long connection. Tells whether it is the first time that there was anything to forget.
     pub(super) fn narrow(&mut self, kept: Kept) -> bool {
-        let log = &mut self.tcp.log;
-        let before = log.forgotten() + self.recorder.moments().forgotten();
-        log.narrow(kept.log.0, kept.log.1);
-        self.recorder.narrow(kept.moments.0, kept.moments.1);
+        let before = self.tcp.log.forgotten() + self.recorder.moments().forgotten();
+        self.tcp.narrow(kept.log.0, kept.log.1);
+        let (head, tail) = if self.role == Role::Gateway {
+            kept.gateway
+        } else {
+            kept.moments
+        };
+        self.recorder.narrow(head, tail);
         let after = self.tcp.log.forgotten() + self.recorder.moments().forgotten();
         after > before && !std::mem::replace(&mut self.narrowed, true)
     }
@@ -284,7 +289,7 @@ impl Examiner {
             role_why: None,
             gateway: None,
             undecided: false,
-            tcp: Connection::new(opening, first, &self.options.limits),
+            tcp: Box::new(Connection::new(opening, first, &self.options.limits)),
             in_session: false,
             weighed: 0,
             narrowed: false,
@@ -355,6 +360,7 @@ impl Examiner {
                 _ => checksum::tcp_ok(&packet.ip, bytes).filter(|ok| *ok),
             });
         let Live { tcp, recorder, .. } = &mut **live;
+        let was_open = tcp.closed.is_none();
         let seen = if checked.is_some() {
             let segment = Segment {
                 checksum_ok: checked,
@@ -365,6 +371,9 @@ impl Examiner {
             tcp.push(packet, segment, side, limits, recorder)
         };
         let undecided = live.undecided;
+        if was_open && live.tcp.closed.is_some() {
+            self.state.ended.push_back((slot, live.id));
+        }
         if live.tcp.copies.packets.is_multiple_of(WEIGHED) {
             let weight = live.weight();
             self.state.held = (self.state.held + weight).saturating_sub(std::mem::replace(&mut live.weighed, weight));
@@ -470,6 +479,11 @@ impl Examiner {
                 self.seal(slot);
             }
         }
+        let flows = &self.state.flows;
+        let is_judged = |(slot, id): &(Slot, u32)| flows.get(*slot).is_none_or(|live| live.id != *id);
+        while self.state.ended.front().is_some_and(is_judged) {
+            self.state.ended.pop_front();
+        }
         self.sweep_udp(now);
         self.ripen(now);
         self.state.past.forget(now, AFTERGLOW);
@@ -481,7 +495,7 @@ impl Examiner {
         if let (Some(door), Some(live)) = (&mut self.door, self.state.flows.get(slot)) {
             door.note_early(live);
         }
-        self.seal(slot);
+        self.seal_within(slot, true);
     }
 
     /// Takes a connection out.
@@ -493,13 +507,21 @@ impl Examiner {
     }
 
     pub(super) fn seal(&mut self, slot: Slot) {
+        self.seal_within(slot, false);
+    }
+
+    /// Takes a connection out, at its end or `early`.
+    fn seal_within(&mut self, slot: Slot, early: bool) {
         let Some((key, live)) = self.let_go(slot) else {
             return;
         };
         if self.door.is_some() {
             self.state.past.pass(&key, live.tcp.last().at);
         }
-        let window = self.state.window.unwrap_or_default();
+        let window = Window {
+            early,
+            ..self.state.window.unwrap_or_default()
+        };
         let reason = live.gateway.clone();
         let mut transcript = live.into_transcript(key, self.state.source, window);
         if let Some(reason) = reason {

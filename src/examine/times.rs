@@ -47,7 +47,7 @@ pub(super) fn of_spread(times: &Spread) -> Option<Quantiles> {
 }
 
 /// Minimum, median, 95th percentile and maximum of a histogram of microseconds; `None` where it is empty.
-pub(super) fn quantiles(histogram: Option<&Histogram<u32>>) -> Option<Quantiles> {
+fn quantiles(histogram: Option<&Histogram<u32>>) -> Option<Quantiles> {
     histogram.and_then(Figures::of).map(told)
 }
 

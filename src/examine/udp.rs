@@ -16,7 +16,7 @@ use crate::protocol::gateway;
 use crate::protocol::rdpeudp::{self, HEADER_LEN, MTU};
 use crate::protocol::{Parsed, dtls, stun};
 use crate::transcript::udp::Channel;
-use crate::transcript::{Keys, Role, UdpRecorder, UdpTranscript};
+use crate::transcript::{Keys, Role, UdpRecorder, UdpTranscript, Window};
 
 /// A conversation that is being followed.
 #[derive(Debug)]
@@ -197,7 +197,7 @@ impl Examiner {
             && let Some(oldest) = self.state.conversations.oldest()
         {
             self.state.evicted += 1;
-            self.seal_udp(oldest);
+            self.seal_udp_within(oldest, true);
         }
         self.state.next_id += 1;
         let side = if from_is_client { Side::Client } else { Side::Server };
@@ -316,6 +316,11 @@ impl Examiner {
     }
 
     fn seal_udp(&mut self, slot: Slot) {
+        self.seal_udp_within(slot, false);
+    }
+
+    /// Takes a conversation out, at its end or `early`.
+    fn seal_udp_within(&mut self, slot: Slot, early: bool) {
         let Some((key, live)) = self.state.conversations.remove(slot) else {
             return;
         };
@@ -350,7 +355,10 @@ impl Examiner {
             role,
             udp,
             heard,
-            window: self.state.window.unwrap_or_default(),
+            window: Window {
+                early,
+                ..self.state.window.unwrap_or_default()
+            },
         });
     }
 
@@ -376,7 +384,7 @@ impl Examiner {
         });
         let Some(oldest) = oldest else { return false };
         self.state.evicted += 1;
-        self.seal_udp(oldest);
+        self.seal_udp_within(oldest, true);
         true
     }
 

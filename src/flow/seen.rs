@@ -154,6 +154,17 @@ impl Seen {
     }
 }
 
+/// Makes room in a list that will not become longer than `most`. Most of these lists stay very short or reach some dozens: they grow in
+/// fewer steps than by doubling, for each step moves what is there.
+pub(crate) fn make_room<T>(list: &mut Vec<T>, most: usize) {
+    const STEPS: [usize; 3] = [4, 16, 48];
+    let len = list.len();
+    if len == list.capacity() {
+        let room = STEPS.into_iter().find(|step| *step > len).unwrap_or(len * 2);
+        list.reserve_exact(room.min(most).saturating_sub(len).max(1));
+    }
+}
+
 /// The first and the last packets of a flow. Handshakes open a story and resets close it; the middle is only counted.
 #[derive(Clone, Debug)]
 pub struct PacketLog {
@@ -176,16 +187,39 @@ impl PacketLog {
         }
     }
 
-    /// Remembers a packet.
-    pub fn push(&mut self, seen: Seen) {
+    /// Remembers a packet. Gives the one that is forgotten for it.
+    pub fn push(&mut self, seen: Seen) -> Option<Seen> {
         if self.head.len() < self.head_max {
+            make_room(&mut self.head, self.head_max);
             self.head.push(seen);
-            return;
+            return None;
         }
-        if self.tail.len() >= self.tail_max && self.tail.pop_front().is_some() {
-            self.forgotten += 1;
+        let mut forgotten = None;
+        if self.tail.len() >= self.tail_max {
+            forgotten = self.tail.pop_front();
+            self.forgotten += u64::from(forgotten.is_some());
         }
         self.tail.push_back(seen);
+        forgotten
+    }
+
+    /// Remembers the packet that was forgotten last all the same, between head and tail, if it is of a kind. Of each kind so many are kept
+    /// as `most` says; those that have lost their kind make room.
+    pub fn keep<const KINDS: usize>(&mut self, forgotten: Seen, most: &[usize; KINDS], kind: impl Fn(&Seen) -> Option<usize>) {
+        let Some(own) = kind(&forgotten) else { return };
+        let (start, room) = (self.head.len().min(self.head_max), most.get(own).copied().unwrap_or(0));
+        let alike = |head: &[Seen]| head.iter().skip(start).filter(|seen| kind(seen) == Some(own)).count();
+        if self.head.len() - start >= most.iter().sum() {
+            let mut between = self.head.split_off(start);
+            let before = between.len();
+            between.retain(|seen| kind(seen).is_some());
+            self.forgotten += (before - between.len()) as u64;
+            self.head.append(&mut between);
+        }
+        if alike(&self.head) < room {
+            self.head.push(forgotten);
+            self.forgotten = self.forgotten.saturating_sub(1);
+        }
     }
 
     /// What is remembered, in order of capture. Between head and tail [`PacketLog::forgotten`] packets may be missing.
@@ -198,17 +232,26 @@ impl PacketLog {
         (self.head.capacity() + self.tail.capacity()) * size_of::<Seen>()
     }
 
-    /// From here on keeps the first `head_max` and the last `tail_max` packets, if that is less than before.
-    pub fn narrow(&mut self, head_max: usize, tail_max: usize) {
+    /// From here on keeps the first `head_max` and the last `tail_max` packets, if that is less than before; and of those between what is
+    /// of a kind, as [`keep`](Self::keep) does.
+    pub fn narrow<const KINDS: usize>(
+        &mut self,
+        head_max: usize,
+        tail_max: usize,
+        most: &[usize; KINDS],
+        kind: impl Fn(&Seen) -> Option<usize>,
+    ) {
         self.head_max = self.head_max.min(head_max);
         self.tail_max = self.tail_max.min(tail_max);
-        if self.head.len() > self.head_max {
-            let middle = self.head.split_off(self.head_max);
-            middle.into_iter().rev().for_each(|seen| self.tail.push_front(seen));
-        }
-        while self.tail.len() > self.tail_max && self.tail.pop_front().is_some() {
-            self.forgotten += 1;
-        }
+        let mut between = self.head.split_off(self.head.len().min(self.head_max));
+        // What the tail has room for is taken from the end of the head.
+        let missing = self.tail_max.saturating_sub(self.tail.len());
+        let late = between.split_off(between.len().saturating_sub(missing));
+        late.into_iter().rev().for_each(|seen| self.tail.push_front(seen));
+        let excess = self.tail.len().saturating_sub(self.tail_max);
+        between.extend(self.tail.drain(..excess));
+        self.forgotten += between.len() as u64;
+        between.into_iter().for_each(|seen| self.keep(seen, most, &kind));
         self.head.shrink_to_fit();
         self.tail.shrink_to_fit();
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::capture::{FrameNo, Timestamp};
 use crate::flow::Side;
+use crate::flow::seen::make_room;
 use crate::protocol::Flaw;
 use crate::protocol::gateway::http::{Request, Response};
 use crate::protocol::gateway::rpc::Fragment;
@@ -303,6 +304,7 @@ impl Moments {
     /// Adds a moment.
     pub fn push(&mut self, moment: Moment) {
         if self.head.len() < self.head_max {
+            make_room(&mut self.head, self.head_max);
             self.head.push(moment);
             return;
         }

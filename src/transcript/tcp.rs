@@ -21,6 +21,8 @@ pub struct Window {
     pub first: Timestamp,
     /// The last frame of the capture, or of what was captured so far.
     pub last: Timestamp,
+    /// Whether it had to be judged while it may have gone on, because more was open at one time than fits into memory.
+    pub early: bool,
 }
 
 /// One TCP connection, as it was seen and heard.
@@ -41,7 +43,7 @@ pub struct Transcript {
     /// Why it is taken for an RD Gateway connection, where it is.
     pub role_why: Option<String>,
     /// Its packets.
-    pub tcp: Connection,
+    pub tcp: Box<Connection>,
     /// What was said.
     pub moments: Moments,
     /// The span of the capture.
@@ -51,7 +53,7 @@ pub struct Transcript {
 impl Transcript {
     /// The memory that it takes, in bytes.
     pub fn weight(&self) -> usize {
-        size_of::<Transcript>() - size_of::<Connection>() + self.tcp.weight() + self.moments.weight()
+        size_of::<Transcript>() + self.tcp.weight() + self.moments.weight()
     }
 
     /// The time of the first packet.

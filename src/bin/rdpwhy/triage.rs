@@ -61,11 +61,14 @@ pub fn triage(args: &TriageArgs) -> anyhow::Result<ExitCode> {
             .with_context(|| path.display().to_string())?,
         None => output::to_stdout(color, |out| (args.format.render)(&report, &view, out)).context("standard output")?,
     }
-    Ok(ExitCode::from(match report.outcome() {
+    let code = match report.outcome() {
         Outcome::Healthy => 0,
         Outcome::Failure => 1,
         Outcome::NothingToJudge => NOTHING_TO_JUDGE,
-    }))
+    };
+    // The program ends here, and thousands of verdicts take milliseconds to give back piece by piece.
+    std::mem::forget(report);
+    Ok(ExitCode::from(code))
 }
 
 /// The captures behind the paths, each once, in the order given; says what cannot be found.

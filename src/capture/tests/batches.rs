@@ -34,8 +34,10 @@ fn all(bytes: &[u8], read_ahead: bool, take: impl Fn(usize) -> bool) -> Option<E
         match event {
             Ok(Some(Events::Batch(batch))) => {
                 assert!((1..=crate::capture::Batch::MOST).contains(&batch.len()));
-                assert!(batch.frames().zip(batch.marks(0)).all(|(a, b)| mark(a.link, a.bytes) == b));
+                assert!(batch.frames().zip(batch.marks()).all(|(a, b)| mark(a.link, a.bytes) == *b));
                 assert!(batch.frames().zip(batch.times(0)).all(|(a, b)| a.at == b));
+                let (first, last) = (batch.times(0).min(), batch.times(0).max());
+                assert_eq!(batch.span(0, batch.len()), first.zip(last));
                 events.extend(batch.frames().map(|one| frame(&one)));
             }
             Ok(Some(Events::One(Event::Frame(one)))) => events.push(frame(&one)),

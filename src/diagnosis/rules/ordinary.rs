@@ -6,7 +6,7 @@
 
 use crate::capture::Span;
 use crate::diagnosis::case::{Case, Finding, human};
-use crate::diagnosis::causes::{COMPLETED, ESTABLISHED, SESSION_CLOSED_BY_SERVER};
+use crate::diagnosis::causes::{CAPTURE_INCOMPLETE, COMPLETED, ESTABLISHED, SESSION_CLOSED_BY_SERVER};
 use crate::diagnosis::close::{Close, side_ended};
 use crate::diagnosis::rules::denied;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
@@ -14,6 +14,11 @@ use crate::flow::{Opening, Side};
 use crate::protocol::x224::RequestFlags;
 use crate::transcript::Phase;
 use crate::transcript::hidden::{Line, Said};
+
+/// How far a connection was followed that was judged early.
+pub(super) const UNTIL_JUDGED: &str = "where it was judged, for more was open at one time than fits into memory";
+/// What tells how such a connection ended.
+pub(super) const HOW_TO_FOLLOW: &str = "how it ended was not followed: read the part of the capture around it, cut out with `editcap -A` and `-B`, or one filtered by its client's address";
 
 /// See the module.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
@@ -32,18 +37,20 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let lasted = human(case.t.ended().since(case.progress.entered));
     match case.close {
         Close::Open => {
-            let last = case.t.tcp.last();
-            let verdict = Verdict::new(
+            let (last, early) = (case.t.tcp.last(), case.t.window.early);
+            let until = if early { UNTIL_JUDGED } else { "when the capture ends" };
+            let which = if early { "latest" } else { "last" };
+            let mut verdict = Verdict::new(
                 &ESTABLISHED,
-                confidence,
+                if early { Confidence::Possible } else { confidence },
                 Act::Nobody,
-                format!(
-                    "the session with {} is up and still alive when the capture ends",
-                    case.host_label()
-                ),
-                case.packet(last, format!("last packet of the connection, {lasted} into the session")),
+                format!("the session with {} is up and still alive {until}", case.host_label()),
+                case.packet(last, format!("{which} packet of the connection, {lasted} into the session")),
             )
             .because(up(case));
+            if early {
+                verdict = verdict.or(&CAPTURE_INCOMPLETE, HOW_TO_FOLLOW);
+            }
             Some(Finding::new(verdict, EndedBy::Open, Mechanism::None))
         }
         Close::Fin { side: Side::Client, .. } | Close::Reset { side: Side::Client, .. } => Some(by_client(case, confidence)?),

@@ -2,9 +2,8 @@
 
 use std::collections::VecDeque;
 
-use hdrhistogram::Histogram;
-
 use crate::capture::Span;
+use crate::flow::Spread;
 use crate::protocol::rdpeudp::AckRun;
 use crate::transcript::inbox::Stamp;
 
@@ -61,7 +60,7 @@ pub struct Ledger {
     /// What was missing before the numbers jumped.
     unseen: u64,
     /// Round-trip times between this place and the other side, in microseconds.
-    pub rtt: Option<Box<Histogram<u32>>>,
+    pub rtt: Spread,
     sent: VecDeque<Sent>,
     mask: u32,
 }
@@ -76,7 +75,7 @@ impl Default for Ledger {
             largest: 0,
             numbers: None,
             unseen: 0,
-            rtt: None,
+            rtt: Spread::default(),
             sent: VecDeque::new(),
             mask: u32::MAX,
         }
@@ -86,8 +85,7 @@ impl Default for Ledger {
 impl Ledger {
     /// The memory that it takes beside itself, in bytes.
     pub(super) fn weight(&self) -> usize {
-        let rtt = self.rtt.as_ref().map_or(0, |rtt| rtt.distinct_values() * size_of::<u32>());
-        self.sent.capacity() * size_of::<Sent>() + rtt
+        self.sent.capacity() * size_of::<Sent>() + self.rtt.weight()
     }
 
     /// From here on numbers have 16 bits (MS-RDPEUDP2).
@@ -203,13 +201,7 @@ impl Ledger {
         };
         let micros = (at.at.since(sent.stamp.at).0 - delay.0) / 1_000;
         let Ok(micros) = u64::try_from(micros) else { return };
-        if self.rtt.is_none() {
-            self.rtt = Histogram::new(2).ok().map(Box::new);
-        }
-        if let Some(histogram) = &mut self.rtt {
-            // It resizes itself, so that nothing is too large for it.
-            let _ = histogram.record(micros.clamp(1, LONGEST));
-        }
+        self.rtt.record_n(micros.min(LONGEST), 1);
     }
 
     /// Whether anything was acknowledged.
@@ -270,8 +262,8 @@ mod tests {
         ];
         ledger.acknowledge(13, &runs, false, stamp(9, 23));
         assert_eq!((ledger.arrived, ledger.missed), (3, 1));
-        let rtt = ledger.rtt.as_ref().expect("one sample");
-        assert!((19_800..=20_200).contains(&rtt.max()), "{}", rtt.max());
+        let rtt = ledger.rtt.figures().expect("one sample");
+        assert!((19_800..=20_200).contains(&rtt.max), "{}", rtt.max);
         ledger.note(14, 12, 100, stamp(10, 24));
         assert_eq!((ledger.datagrams, ledger.repeats), (5, 1));
     }
@@ -324,6 +316,6 @@ mod tests {
         ledger.acknowledge_one(0, Some(Span::millis(5)), stamp(3, 30));
         ledger.acknowledge_one(0xFFFF, None, stamp(3, 30));
         assert_eq!(ledger.arrived, 2);
-        assert!(ledger.rtt.as_ref().is_some_and(|rtt| rtt.max() < 25_000));
+        assert!(ledger.rtt.figures().is_some_and(|rtt| rtt.max < 25_000));
     }
 }

@@ -5,6 +5,7 @@
 use crate::capture::Span;
 use crate::diagnosis::case::{Finding, human};
 use crate::diagnosis::causes::{CAPTURE_INCOMPLETE, COMPLETED, ESTABLISHED};
+use crate::diagnosis::rules::ordinary::{HOW_TO_FOLLOW, UNTIL_JUDGED};
 use crate::diagnosis::udp_case::{DEAD, UdpCase};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
@@ -142,18 +143,23 @@ pub fn judge(case: &UdpCase<'_>) -> Option<Finding> {
         );
         return Some(Finding::new(verdict, EndedBy::Client, Mechanism::Silence));
     }
-    let verdict = Verdict::new(
+    let early = case.t.window.early;
+    let until = if early { UNTIL_JUDGED } else { "when the capture ends" };
+    let mut verdict = Verdict::new(
         &ESTABLISHED,
-        confidence(case),
+        if early { Confidence::Possible } else { confidence(case) },
         Act::Nobody,
         format!(
-            "{} with {} is up and alive when the capture ends: {}",
+            "{} with {} is up and alive {until}: {}",
             case.protocol(),
             case.server_label(),
             carried(case)
         ),
         case.packet(last, "the last datagram of the conversation"),
     );
+    if early {
+        verdict = verdict.or(&CAPTURE_INCOMPLETE, HOW_TO_FOLLOW);
+    }
     Some(Finding::new(verdict, EndedBy::Open, Mechanism::None))
 }
 
