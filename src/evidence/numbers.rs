@@ -1,5 +1,7 @@
 //! Which number a frame has in the slice and in the source.
 
+use std::sync::Arc;
+
 use crate::capture::FrameNo;
 use crate::diagnosis::Verdict;
 use crate::report::Report;
@@ -76,7 +78,7 @@ impl Numbers {
         };
         for connection in &mut report.connections {
             connection.frames = self.stretch_in_slice(connection.frames).unwrap_or_default();
-            turn_all(&mut connection.verdict);
+            turn_all(Arc::make_mut(&mut connection.verdict));
             for step in &mut connection.timeline {
                 step.frame = step.frame.and_then(|no| self.in_slice(no));
             }
@@ -85,7 +87,7 @@ impl Numbers {
             }
         }
         for attempt in &mut report.attempts {
-            turn_all(&mut attempt.verdict);
+            turn_all(Arc::make_mut(&mut attempt.verdict));
             for finding in &mut attempt.side_findings {
                 finding.frames.iter_mut().for_each(turn);
                 finding.frames.retain(|no| *no != FrameNo::default());

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::attempt::Attempt;
 use crate::attempt::lookups::Lookup;
@@ -59,8 +60,7 @@ pub(super) fn verdict<'a>(attempt: &Attempt, judgement: &'a Judgement) -> (Cow<'
 
 /// Assembles the rows of one attempt, with the points of plots or without.
 pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context, plots: bool) -> Row {
-    let (verdict, server) = verdict(attempt, &judgement);
-    let verdict = verdict.into_owned();
+    let (_, server) = verdict(attempt, &judgement);
     let Judgement { findings, udp, decisive } = judgement;
     let side_findings = if findings.is_empty() {
         Vec::new()
@@ -76,6 +76,10 @@ pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context, pl
         .chain(conversations)
         .collect();
     connections.iter_mut().for_each(shrink);
+    let verdict = connections.get(decisive).or(connections.first()).map_or_else(
+        || Arc::new(unreachable_verdict(attempt)),
+        |connection| Arc::clone(&connection.verdict),
+    );
     Row {
         attempt: model::Attempt {
             id: attempt.id,
@@ -104,7 +108,7 @@ fn shrink(connection: &mut model::Connection) {
         .iter_mut()
         .for_each(|(_, words)| words.shrink_to_fit());
     connection.vantage_why.shrink_to_fit();
-    let verdict = &mut connection.verdict;
+    let verdict = Arc::make_mut(&mut connection.verdict);
     verdict.evidence.shrink_to_fit();
     verdict.evidence.iter_mut().for_each(|evidence| evidence.text.shrink_to_fit());
     verdict.remedies.shrink_to_fit();
@@ -217,7 +221,7 @@ pub(super) fn lookup_row(lookup: &Lookup, finding: Finding) -> Row {
             ..Metrics::default()
         },
         series: Vec::new(),
-        verdict: finding.verdict.clone(),
+        verdict: Arc::new(finding.verdict),
     };
     Row {
         attempt: model::Attempt {
@@ -228,7 +232,7 @@ pub(super) fn lookup_row(lookup: &Lookup, finding: Finding) -> Row {
             ended: lookup.last,
             connections: Vec::new(),
             decisive: 0,
-            verdict: finding.verdict,
+            verdict: Arc::clone(&connection.verdict),
             side_findings: Vec::new(),
         },
         connections: vec![connection],
@@ -268,7 +272,7 @@ fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &C
         timeline,
         metrics: metrics(t, progress, finding.facts),
         series: if plots { series::points(&t.tcp.log) } else { Vec::new() },
-        verdict: finding.verdict,
+        verdict: Arc::new(finding.verdict),
     }
 }
 

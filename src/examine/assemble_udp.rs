@@ -1,5 +1,7 @@
 //! Turns the judged UDP conversations of an attempt into rows of the report.
 
+use std::sync::Arc;
+
 use crate::attempt::Attempt;
 use crate::capture::Span;
 use crate::diagnosis::{Context, Finding};
@@ -81,7 +83,7 @@ fn connection(
         timeline: udp_timeline::steps(t, progress),
         metrics: metrics(t, progress, facts),
         series: if plots { series::points(&t.udp.log) } else { Vec::new() },
-        verdict: finding.verdict,
+        verdict: Arc::new(finding.verdict),
     }
 }
 

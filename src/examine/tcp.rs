@@ -37,8 +37,10 @@ pub(super) struct Live {
     pub(super) in_session: bool,
     /// Its weight as it was counted last.
     pub(super) weighed: usize,
-    /// Whether its middle was forgotten for want of memory.
-    narrowed: bool,
+    /// How many steps of narrowing it has gone through for want of memory.
+    pub(super) narrowed: usize,
+    /// Whether its middle was forgotten for that.
+    forgotten: bool,
 }
 
 impl Live {
@@ -89,7 +91,7 @@ impl Live {
         };
         self.recorder.narrow(head, tail);
         let after = self.tcp.log.forgotten() + self.recorder.moments().forgotten();
-        after > before && !std::mem::replace(&mut self.narrowed, true)
+        after > before && !std::mem::replace(&mut self.forgotten, true)
     }
 
     /// What was seen and heard, as if it ended now.
@@ -105,6 +107,7 @@ impl Live {
             in_session: _,
             weighed: _,
             narrowed: _,
+            forgotten: _,
             gateway: _,
             undecided: _,
         } = self;
@@ -292,7 +295,8 @@ impl Examiner {
             tcp: Box::new(Connection::new(opening, first, &self.options.limits)),
             in_session: false,
             weighed: 0,
-            narrowed: false,
+            narrowed: 0,
+            forgotten: false,
             recorder: Recorder::new(&self.options.limits, opening == Opening::MidStream, self.keys.clone()),
         });
         let id = live.id;

@@ -337,8 +337,9 @@ mod tests {
         for _ in 0..40 {
             report.connections[0].timeline.extend(steps.clone());
             let evidence = report.attempts[0].verdict.evidence[0].clone();
-            report.attempts[0].verdict.evidence.push(evidence);
-            report.attempts[0].verdict.remedies[0].text = long.clone();
+            let verdict = std::sync::Arc::make_mut(&mut report.attempts[0].verdict);
+            verdict.evidence.push(evidence);
+            verdict.remedies[0].text = long.clone();
         }
         let main = main(&report, &View::default());
         assert!(main.chars().count() < MAIN, "{}", main.chars().count());

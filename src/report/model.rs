@@ -1,6 +1,7 @@
 //! The report as data: everything that a renderer may print, and nothing that it would have to compute.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use crate::capture::{FrameNo, SourceSummary, Span, Timestamp};
 use crate::diagnosis::{Cause, Confidence, EndedBy, Mechanism, Verdict};
@@ -81,7 +82,7 @@ pub struct Connection {
     /// How.
     pub mechanism: Mechanism,
     /// The judgement.
-    pub verdict: Verdict,
+    pub verdict: Arc<Verdict>,
     /// What happened, in order.
     pub timeline: Vec<Step>,
     /// Figures.
@@ -265,7 +266,7 @@ pub struct Attempt {
     /// The connection whose verdict it takes.
     pub decisive: u32,
     /// The judgement of the whole.
-    pub verdict: Verdict,
+    pub verdict: Arc<Verdict>,
     /// Side findings of the attempt: a UDP channel that failed beside a healthy session, a Kerberos error that was survived.
     pub side_findings: Vec<Note>,
 }

@@ -85,7 +85,7 @@ fn connection(id: u32, ms: i64, lasted: i64, phase: Phase, ended: (EndedBy, Mech
         phase_inferred: false,
         ended_by: ended.0,
         mechanism: ended.1,
-        verdict,
+        verdict: verdict.into(),
         timeline: Vec::new(),
         metrics: Metrics {
             packets: [14, 11],

@@ -219,9 +219,10 @@ fn a_name_from_the_wire_stays_text_in_the_page() {
         }
     }
     for attempt in &mut report.attempts {
-        attempt.verdict.summary.push_str(evil);
-        attempt.verdict.evidence[0].text.push_str(evil);
-        attempt.verdict.remedies[0].text.push_str(evil);
+        let verdict = std::sync::Arc::make_mut(&mut attempt.verdict);
+        verdict.summary.push_str(evil);
+        verdict.evidence[0].text.push_str(evil);
+        verdict.remedies[0].text.push_str(evil);
     }
     let attempt = report.attempts[0].clone();
     let numbers = Numbers::new((1..=200).map(FrameNo).collect(), true);

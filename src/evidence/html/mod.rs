@@ -98,7 +98,7 @@ fn page(report: &Report, attempt: &Attempt, numbers: &Numbers, zone: &TimeZone, 
     let decisive = headline
         .map(|(_, connection, _)| connection)
         .or_else(|| report.connection(attempt.decisive));
-    let verdict = headline.map_or(&attempt.verdict, |(_, _, verdict)| verdict);
+    let verdict = headline.map_or(&*attempt.verdict, |(_, _, verdict)| verdict);
     let source = decisive.map_or(0, |connection| connection.source);
     let evidence: Vec<Claim> = (1..)
         .zip(verdict.evidence.iter().filter(|evidence| evidence.source == source))

@@ -1,6 +1,7 @@
 //! Reports in, counts out: how many attempts, of which cause, and what was missed meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use rdpwhy::capture::live::Drops;
 use rdpwhy::capture::{Span, Timestamp};
@@ -74,9 +75,9 @@ impl Tally {
         let silent = |mechanism| matches!(mechanism, Mechanism::Silence | Mechanism::None);
         for connection in &mut report.connections {
             if silent(connection.mechanism) && connection.verdict.confidence == Confidence::Likely {
-                connection.verdict.confidence = Confidence::Possible;
+                Arc::make_mut(&mut connection.verdict).confidence = Confidence::Possible;
                 if attempt.decisive == connection.id {
-                    attempt.verdict.confidence = Confidence::Possible;
+                    Arc::make_mut(&mut attempt.verdict).confidence = Confidence::Possible;
                     report.overall.confidence = Some(Confidence::Possible);
                 }
             }
