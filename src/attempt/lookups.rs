@@ -1,4 +1,4 @@
-//! Name lookups of clients: who asked for which name, and what came back. Bounded; the oldest leave first.
+//! Name lookups of clients: who asked for which name, and what came back. Bounded; the oldest leave first, those that failed last.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
@@ -77,6 +77,8 @@ pub struct Lookup {
     pub replies: Vec<Reply>,
     /// The time of the last packet.
     pub last: Timestamp,
+    /// Whether its failure has no harmless explanation in the lookups around it, where that had to be settled before the end.
+    alone: Option<bool>,
 }
 
 impl Lookup {
@@ -135,14 +137,19 @@ impl Lookup {
     }
 }
 
+/// A client that asks for another name within this time after a failure may have meant that.
+const MEANT: Span = Span::secs(5);
+
 /// All lookups of a capture, as far as they are remembered.
 #[derive(Debug, Default)]
 pub struct Lookups {
+    /// Those that failed and had to leave `all`: which names are those of Remote Desktop is known at the end.
+    failed: VecDeque<Lookup>,
     /// Lookups by number of arrival; the first has the number `gone`.
     all: VecDeque<Lookup>,
     gone: u64,
     open: FxHashMap<(IpAddr, String), u64>,
-    /// Lookups that had to leave.
+    /// Lookups that had to leave before it was known what they have to do with Remote Desktop.
     pub forgotten: u64,
 }
 
@@ -232,11 +239,8 @@ impl Lookups {
                     && let Some(old) = self.all.pop_front()
                 {
                     self.gone += 1;
-                    self.forgotten += 1;
-                    let old_key = (old.client, old.name);
-                    if self.open.get(&old_key).is_some_and(|number| *number < self.gone) {
-                        self.open.remove(&old_key);
-                    }
+                    self.close(&old);
+                    self.set_aside(old, at, most);
                 }
                 self.open.insert(key, self.gone + self.all.len() as u64);
                 self.all.push_back(Lookup {
@@ -246,6 +250,7 @@ impl Lookups {
                     queries: Vec::new(),
                     replies: Vec::new(),
                     last: at,
+                    alone: None,
                 });
                 self.all.len() - 1
             }
@@ -262,17 +267,58 @@ impl Lookups {
     pub fn forget_before(&mut self, at: Timestamp) {
         while let Some(old) = self.all.pop_front_if(|lookup| lookup.last < at) {
             self.gone += 1;
-            let key = (old.client, old.name);
-            if self.open.get(&key).is_some_and(|number| *number < self.gone) {
-                self.open.remove(&key);
-            }
+            self.close(&old);
         }
+    }
+
+    /// What is asked under this name from now on is another lookup.
+    fn close(&mut self, gone: &Lookup) {
+        let key = (gone.client, gone.name.clone());
+        if self.open.get(&key).is_some_and(|number| *number < self.gone) {
+            self.open.remove(&key);
+        }
+    }
+
+    /// Keeps a lookup that has left, if it failed; a quarter as many as all others.
+    fn set_aside(&mut self, mut old: Lookup, now: Timestamp, most: usize) {
+        match old.outcome(now.since(old.last)) {
+            Outcome::Found => return,
+            Outcome::Unknown => {
+                self.forgotten += 1;
+                return;
+            }
+            Outcome::NotFound | Outcome::Failed(_) | Outcome::NoAnswer => {}
+        }
+        if self.failed.len() >= most.div_ceil(4) {
+            self.failed.pop_front();
+            self.forgotten += 1;
+        }
+        // What came soon after it is still there; later it will have left.
+        let around = self.all.iter().take_while(|other| other.started().since(old.last) <= BURST);
+        old.alone = Some(is_alone_among(&old, around));
+        self.failed.push_back(old);
+    }
+
+    /// Whether the failure of this lookup has no harmless explanation in those around it: the same host was found under another suffix,
+    /// or the client asked for something else right afterwards and got it.
+    pub fn is_alone(&self, lookup: &Lookup) -> bool {
+        lookup.alone.unwrap_or_else(|| is_alone_among(lookup, self.all.iter()))
     }
 
     /// All lookups, in order of appearance.
     pub fn iter(&self) -> impl Iterator<Item = &Lookup> {
-        self.all.iter()
+        self.failed.iter().chain(&self.all)
     }
+}
+
+fn is_alone_among<'a>(lookup: &Lookup, mut others: impl Iterator<Item = &'a Lookup>) -> bool {
+    let first = lookup.name.split('.').next();
+    !others.any(|other| {
+        let another = other.client == lookup.client && other.name != lookup.name;
+        let same_host = || other.last.since(lookup.started()).0.abs() <= BURST.0 && other.name.split('.').next() == first;
+        let next = || (Span(0)..=MEANT).contains(&other.started().since(lookup.last));
+        another && (same_host() || next()) && other.outcome(Span::default()) == Outcome::Found
+    })
 }
 
 /// What ties a failed lookup to Remote Desktop.
@@ -332,14 +378,76 @@ impl Ties<'_> {
         if first.starts_with('_') || matches!(first, "wpad" | "isatap") || !self.domains.contains(&(lookup.client, domain)) {
             return None;
         }
-        let near = |other: &Lookup| other.client == lookup.client && other.last.since(lookup.started()).0.abs() <= BURST.0;
-        let found_otherwise = all
+        all.is_alone(lookup).then_some(Tie::SameDomain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::dns::{Answer, Data};
+
+    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const RESOLVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 53));
+    const MOST: usize = 8;
+
+    /// The client asks for a name and gets an address or, without one, NXDOMAIN.
+    fn ask(lookups: &mut Lookups, name: &str, second: i64, found: bool) {
+        let address = Answer {
+            name: name.to_owned(),
+            ttl: 60,
+            data: Data::A([10, 0, 0, 9].into()),
+        };
+        for role in [Role::Query, Role::Response] {
+            let is_answer = role == Role::Response;
+            let message = Message {
+                id: 1,
+                role,
+                opcode: 0,
+                truncated: false,
+                rcode: if is_answer && !found { 3 } else { 0 },
+                questions: vec![Question {
+                    name: name.to_owned(),
+                    kind: RecordType::A,
+                }],
+                answers: if is_answer && found {
+                    vec![address.clone()]
+                } else {
+                    Vec::new()
+                },
+                left_out: 0,
+                cut: None,
+            };
+            let (from, to) = if is_answer { (RESOLVER, CLIENT) } else { (CLIENT, RESOLVER) };
+            let stamp = (FrameNo(second as u64), Timestamp(second * 1_000_000_000));
+            lookups.push(0, stamp, from, to, &message, MOST);
+        }
+    }
+
+    /// Twenty lookups of other names, one a minute.
+    fn noise(lookups: &mut Lookups, from: i64) {
+        (0..20).for_each(|n| ask(lookups, &format!("noise{n}.example"), from + 60 * n, true));
+    }
+
+    #[test]
+    fn failures_outlast_what_was_found() {
+        let mut lookups = Lookups::default();
+        noise(&mut lookups, 100);
+        ask(&mut lookups, "rds01.corp.example", 2_000, false);
+        noise(&mut lookups, 2_100);
+        // A slip of the pen, and what was meant.
+        ask(&mut lookups, "rsd02.corp.example", 4_000, false);
+        ask(&mut lookups, "rds02.corp.example", 4_003, true);
+        noise(&mut lookups, 4_100);
+        let failed: Vec<(&str, bool)> = lookups
             .iter()
-            .filter(|other| near(other) && other.name != lookup.name)
-            .any(|other| {
-                let same_host = other.name.split('.').next() == Some(first);
-                same_host && other.outcome(Span::default()) == Outcome::Found
-            });
-        (!found_otherwise).then_some(Tie::SameDomain)
+            .filter(|lookup| lookup.outcome(Span::default()) != Outcome::Found)
+            .map(|lookup| (lookup.name.as_str(), lookups.is_alone(lookup)))
+            .collect();
+        assert_eq!(failed, [("rds01.corp.example", true), ("rsd02.corp.example", false)]);
+        assert_eq!((lookups.all.len(), lookups.forgotten), (MOST, 0));
+        // Of failures a quarter as many are kept, and what is lost is counted.
+        (0..20).for_each(|n| ask(&mut lookups, &format!("no{n}.example"), 10_000 + 60 * n, false));
+        assert_eq!((lookups.failed.len(), lookups.forgotten), (2, 12));
     }
 }

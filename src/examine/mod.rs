@@ -110,6 +110,8 @@ struct State {
     flows: Table<Box<Live>>,
     /// Connections whose handshake was not complete when they were last looked at, oldest first, and whether they were spared once.
     half_open: VecDeque<(Slot, u32, bool)>,
+    /// How many of them are so still.
+    still_half_open: usize,
     /// Connections in the order in which they ended, some of them judged meanwhile.
     ended: VecDeque<(Slot, u32)>,
     lobby: Lobby,
@@ -146,6 +148,7 @@ impl State {
             unserved: secrets::Unserved::default(),
             flows: Table::default(),
             half_open: VecDeque::new(),
+            still_half_open: 0,
             ended: VecDeque::new(),
             lobby: Lobby::new(limits.strangers, limits.dismissed),
             fragments: Reassembler::new(256, 1 << 20),

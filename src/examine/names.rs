@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::attempt::lookups::{Lookup, Lookups, RdpNames, Tie, Ties};
+use crate::attempt::lookups::{Lookup, Lookups, RdpNames, Ties};
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::Finding;
 use crate::diagnosis::rules::dns;
@@ -76,7 +76,7 @@ impl Examiner {
         }
         if lookups.forgotten > 0 {
             self.shortfalls.push(format!(
-                "{} older lookups were forgotten to stay within memory",
+                "{} older lookups were forgotten to stay within memory before it was known whether they were for Remote Desktop",
                 lookups.forgotten
             ));
         }
@@ -96,18 +96,5 @@ impl Examiner {
 
 /// Judges a lookup; `None` where nothing ties it to RDP, or where it did not fail. `last` is until when was captured.
 pub(super) fn judge(lookup: &Lookup, ties: &Ties<'_>, all: &Lookups, last: Timestamp) -> Option<Finding> {
-    let tie = ties.tie(lookup, all)?;
-    let finding = dns::judge(lookup, tie, last.since(lookup.last))?;
-    let meant_another = tie == Tie::SameDomain && all.iter().any(|other| followed_by_success(other, lookup));
-    (!meant_another).then_some(finding)
-}
-
-/// Whether the client asked for something else right afterwards and got it: it may have meant that.
-fn followed_by_success(other: &Lookup, failed: &Lookup) -> bool {
-    let after = other.started().since(failed.last);
-    other.client == failed.client
-        && other.name != failed.name
-        && after.0 >= 0
-        && after <= Span::secs(5)
-        && other.outcome(Span::default()) == crate::attempt::lookups::Outcome::Found
+    dns::judge(lookup, ties.tie(lookup, all)?, last.since(lookup.last))
 }

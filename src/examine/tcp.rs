@@ -33,6 +33,8 @@ pub(super) struct Live {
     /// In its own place: it is large, and goes from here into the transcript.
     pub(super) tcp: Box<Connection>,
     pub(super) recorder: Recorder,
+    /// Whether it counts as one whose handshake is not complete.
+    half_open: bool,
     /// Whether it is known to have reached the session; `false` where nobody asked.
     pub(super) in_session: bool,
     /// Its weight as it was counted last.
@@ -70,6 +72,11 @@ impl Live {
         }
     }
 
+    /// Whether it has gone past the handshake, or ended in it.
+    fn has_answered(&self) -> bool {
+        self.tcp.handshake.ack.is_some() || self.tcp.closed.is_some() || self.recorder.moments().last().is_some()
+    }
+
     /// Its key.
     pub(super) fn key(&self) -> FlowKey {
         FlowKey::new(self.client, self.server, TCP)
@@ -104,6 +111,7 @@ impl Live {
             role_why,
             mut tcp,
             mut recorder,
+            half_open: _,
             in_session: _,
             weighed: _,
             narrowed: _,
@@ -293,6 +301,7 @@ impl Examiner {
             gateway: None,
             undecided: false,
             tcp: Box::new(Connection::new(opening, first, &self.options.limits)),
+            half_open: opening == Opening::Handshake,
             in_session: false,
             weighed: 0,
             narrowed: 0,
@@ -309,6 +318,7 @@ impl Examiner {
         self.state.busy.add_flow(client.ip(), slot);
         if opening == Opening::Handshake {
             self.state.half_open.push_back((slot, id, false));
+            self.state.still_half_open += 1;
             self.bound_half_open();
         }
         slot
@@ -317,18 +327,20 @@ impl Examiner {
     /// Lets the oldest connection go whose handshake did not complete, where there are too many of them. One whose SYN was repeated
     /// is spared once: floods and scans do not repeat themselves, people's machines do.
     fn bound_half_open(&mut self) {
-        while self.state.half_open.len() > self.options.limits.half_open {
+        let most = self.options.limits.half_open;
+        let flows = &self.state.flows;
+        let is_waiting = |slot: Slot, id: u32| flows.get(slot).is_some_and(|live| live.id == id && live.half_open);
+        if self.state.half_open.len() > 2 * most.max(LAST_OPENED) {
+            self.state.half_open.retain(|(slot, id, _)| is_waiting(*slot, *id));
+        }
+        while self.state.still_half_open > most {
             let Some((slot, id, spared)) = self.state.half_open.pop_front() else {
                 return;
             };
-            let Some(live) = self.state.flows.get(slot).filter(|live| live.id == id) else {
+            let Some(live) = self.state.flows.get(slot).filter(|live| live.id == id && live.half_open) else {
                 continue;
             };
-            let handshake = &live.tcp.handshake;
-            if handshake.ack.is_some() || live.tcp.closed.is_some() || live.recorder.moments().last().is_some() {
-                continue;
-            }
-            if handshake.syns > 1 && !spared {
+            if live.tcp.handshake.syns > 1 && !spared {
                 self.state.half_open.push_back((slot, id, true));
                 continue;
             }
@@ -377,6 +389,10 @@ impl Examiner {
         let undecided = live.undecided;
         if was_open && live.tcp.closed.is_some() {
             self.state.ended.push_back((slot, live.id));
+        }
+        if live.half_open && live.has_answered() {
+            live.half_open = false;
+            self.state.still_half_open -= 1;
         }
         if live.tcp.copies.packets.is_multiple_of(WEIGHED) {
             let weight = live.weight();
@@ -506,6 +522,7 @@ impl Examiner {
     pub(super) fn let_go(&mut self, slot: Slot) -> Option<(FlowKey, Box<Live>)> {
         let (key, live) = self.state.flows.remove(slot)?;
         self.state.held = self.state.held.saturating_sub(live.weighed);
+        self.state.still_half_open -= usize::from(live.half_open);
         self.state.busy.remove_flow(live.client.ip(), slot);
         Some((key, live))
     }

@@ -89,6 +89,20 @@ fn a_syn_flood_on_the_port_of_rdp_stays_within_bounds_and_is_counted() {
     assert!(report.contains("only counted"), "what was not kept is not said");
 }
 
+/// Refused connections are no half-open ones: a SYN that waits for its answer beside three thousand of them is not given up.
+#[test]
+fn a_waiting_syn_is_not_pushed_out_by_connections_that_ended() {
+    let (client, server) = ([10, 0, 0, 7], [10, 0, 0, 1]);
+    let waiting = record(0, client, server, (50_000, 3389), 0x02);
+    let refused = (1..6_000).map(|n| match n % 2 {
+        1 => record(n, spread(n), server, (50_000, 3389), 0x02),
+        _ => record(n, server, spread(n - 1), (3389, 50_000), 0x14),
+    });
+    let (_, report) = feed(std::iter::once(waiting).chain(refused));
+    assert!(report.contains("10.0.0.7"), "the client that waits is not told");
+    assert!(!report.contains("half-open connections were only counted"));
+}
+
 #[test]
 fn a_port_scan_stays_within_bounds() {
     if !std::path::Path::new("/proc/self/status").exists() {
