@@ -181,10 +181,11 @@ impl Examiner {
                 tcp.push_seen(Seen { side, ..stub.seen }, &segment, &limits, recorder);
             }
         }
-        if let Some(live) = slot.and_then(|slot| self.state.flows.get(slot))
+        if let Some(slot) = slot
+            && let Some(live) = self.state.flows.get(slot)
             && live.tcp.closed.is_some()
         {
-            self.state.ended.extend(slot.map(|slot| (slot, live.id)));
+            self.note_end(slot, live.id);
         }
         slot
     }

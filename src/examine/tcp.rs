@@ -387,9 +387,7 @@ impl Examiner {
             tcp.push(packet, segment, side, limits, recorder)
         };
         let undecided = live.undecided;
-        if was_open && live.tcp.closed.is_some() {
-            self.state.ended.push_back((slot, live.id));
-        }
+        let ended = (was_open && live.tcp.closed.is_some()).then_some(live.id);
         if live.half_open && live.has_answered() {
             live.half_open = false;
             self.state.still_half_open -= 1;
@@ -418,11 +416,25 @@ impl Examiner {
                     .learn_round_trip(glance.from.ip(), asked, (seen.no, seen.at));
             }
         }
+        if let Some(id) = ended {
+            self.note_end(slot, id);
+        }
         if undecided {
             self.decide_https(slot);
         } else if let Some((packets, age)) = suspected {
             self.clear_if_over(slot, packets, age);
         }
+    }
+
+    /// Remembers that a connection has ended, for the time when memory is short.
+    pub(super) fn note_end(&mut self, slot: Slot, id: u32) {
+        if self.state.ended.len() >= 2 * self.options.limits.connections.max(1) {
+            let flows = &self.state.flows;
+            self.state
+                .ended
+                .retain(|(slot, id)| flows.get(*slot).is_some_and(|live| live.id == *id));
+        }
+        self.state.ended.push_back((slot, id));
     }
 
     pub(super) fn icmp(&mut self, packet: &Packet<'_>, message: &IcmpMessage) {
