@@ -34,7 +34,12 @@ pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], nothing: 
         let class = match verdict.cause.slug {
             _ if verdict.healthy() => 2,
             "capture_incomplete" => 0,
-            _ if successes.follow(attempt) || is_probe(attempt, attempts, connections) => 1,
+            _ if successes.follow(attempt)
+                || is_leftover(attempt, &successes, connections)
+                || is_probe(attempt, attempts, connections) =>
+            {
+                1
+            }
             "aborted_by_client" => 3,
             _ => 4,
         };
@@ -89,27 +94,39 @@ pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], nothing: 
     }
 }
 
-/// When healthy attempts began, by client and server.
-struct Successes<'a>(HashMap<(IpAddr, &'a str), Vec<Timestamp>>);
+/// When healthy attempts began and ended, by client and server, in order.
+struct Successes<'a>(HashMap<(IpAddr, &'a str), Vec<(Timestamp, Timestamp)>>);
 
 impl<'a> Successes<'a> {
     fn of(attempts: &'a [Attempt]) -> Self {
-        let mut began: HashMap<_, Vec<Timestamp>> = HashMap::new();
+        let mut all: HashMap<_, Vec<(Timestamp, Timestamp)>> = HashMap::new();
         for attempt in attempts.iter().filter(|attempt| attempt.verdict.healthy()) {
             let ends = (attempt.client, attempt.server.as_str());
-            began.entry(ends).or_default().push(attempt.started);
+            all.entry(ends).or_default().push((attempt.started, attempt.ended));
         }
-        began.values_mut().for_each(|times| times.sort_unstable());
-        Successes(began)
+        all.values_mut().for_each(|times| times.sort_unstable());
+        Successes(all)
     }
 
     /// Whether the same client reached the same server soon after this failure.
     fn follow(&self, failed: &Attempt) -> bool {
-        let Some(times) = self.0.get(&(failed.client, failed.server.as_str())) else {
-            return false;
-        };
-        let later = times.partition_point(|at| *at < failed.ended);
-        times.get(later).is_some_and(|at| at.since(failed.ended) <= RECOVERED)
+        let times = self.of_ends(failed);
+        let later = times.partition_point(|(began, _)| *began < failed.ended);
+        times
+            .get(later)
+            .is_some_and(|(began, _)| began.since(failed.ended) <= RECOVERED)
+    }
+
+    /// Whether the same client was at work on the same server when this failure began.
+    fn run_beside(&self, failed: &Attempt) -> bool {
+        let at = failed.started;
+        self.of_ends(failed).iter().any(|(began, ended)| *began <= at && at <= *ended)
+    }
+
+    fn of_ends<'b>(&'b self, attempt: &'b Attempt) -> &'b [(Timestamp, Timestamp)] {
+        self.0
+            .get(&(attempt.client, attempt.server.as_str()))
+            .map_or(&[], Vec::as_slice)
     }
 }
 
@@ -133,6 +150,20 @@ fn side_channel<'a>(connections: &'a [Connection], attempts: &[Attempt], attempt
             !own.is_some_and(|own| is_probe(own, attempts, connections))
         })
         .max_by_key(|one| (one.attempt == attempt, one.verdict.confidence, std::cmp::Reverse(one.id)))
+}
+
+/// Whether nothing of an attempt was captured but that the server spoke on a connection which the client's host does not know, while the client
+/// was at work in another session there: the server holds on to a connection that the client gave up before, and no user waits for it.
+fn is_leftover(attempt: &Attempt, successes: &Successes<'_>, connections: &[Connection]) -> bool {
+    let of_attempt = |id: &u32| connections.binary_search_by_key(id, |one| one.id).ok();
+    let mut own = attempt
+        .connections
+        .iter()
+        .filter_map(of_attempt)
+        .filter_map(|at| connections.get(at));
+    attempt.verdict.cause.slug == causes::NAT_MAPPING_LOST.slug
+        && own.all(|one| one.transport == Transport::Tcp && one.metrics.bytes[0] == 0)
+        && successes.run_beside(attempt)
 }
 
 /// Whether an attempt is a check, or a single datagram of somebody who does nothing else here, beside sessions of others that work: scanners
@@ -173,4 +204,29 @@ fn is_check<'a>(attempt: &Attempt, mut own: impl Iterator<Item = &'a Connection>
                 && one.phase <= Phase::Tls
                 && (said == 0 || (said <= REQUEST && one.duration <= AT_ONCE))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    /// What the server still says on a connection that the client gave up is no headline beside the session in which the user works.
+    #[test]
+    fn a_leftover_is_no_headline_beside_a_session() {
+        let chosen = |client_said: u64, minutes_later: i64| {
+            let mut report = samples::leftover_beside_a_session();
+            report.connections[1].metrics.bytes[0] = client_said;
+            let later = Span::secs(60 * minutes_later);
+            report.attempts[1].started = report.attempts[1].started.plus(later);
+            report.attempts[1].ended = report.attempts[1].ended.plus(later);
+            choose(&report.connections, &report.attempts, Nothing::Rdp, &Options::default())
+                .cause
+                .slug
+        };
+        assert_eq!(chosen(0, 0), "completed");
+        // The client had something to say on it, or works in no other session.
+        assert_eq!(chosen(40, 0), "nat_mapping_lost");
+        assert_eq!(chosen(0, 5), "nat_mapping_lost");
+    }
 }

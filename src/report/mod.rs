@@ -19,7 +19,7 @@ pub mod udp_timeline;
 pub(crate) mod words;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 
 pub use model::Report;
 

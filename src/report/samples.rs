@@ -235,6 +235,22 @@ fn healthy(id: u32, ms: i64) -> Connection {
     connection(id, ms, 88_000, Phase::Session, (EndedBy::Client, Mechanism::Rst), verdict)
 }
 
+/// A session, and in its middle a word of the server on a connection that the client's host does not know.
+pub(crate) fn leftover_beside_a_session() -> Report {
+    let verdict = Verdict::new(
+        &causes::NAT_MAPPING_LOST,
+        Confidence::Possible,
+        Act::Network,
+        "The client no longer knew the connection and answered the next packet with a RST.",
+        seen(700, 30_000, "RST of a host that knows no such connection."),
+    );
+    let mut stray = connection(2, 30_000, 0, Phase::Mcs, (EndedBy::Client, Mechanism::Rst), verdict);
+    stray.client.set_port(51_501);
+    stray.metrics.packets = [1, 1];
+    stray.metrics.bytes = [0, 1_039];
+    report(vec![healthy(1, 0), stray])
+}
+
 /// One healthy session whose UDP side channel was blocked, which makes the headline.
 pub(super) fn healthy_without_udp() -> Report {
     let verdict = Verdict::new(
