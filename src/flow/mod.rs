@@ -1,9 +1,11 @@
 //! Packets in, flows out: the only long-lived state. Who talks to whom, in which order, and what each side usually looks like.
 
 pub mod copies;
+pub mod ends;
 pub mod habits;
 pub mod key;
 pub mod lobby;
+pub mod log;
 pub mod seen;
 pub mod side;
 pub mod spread;
@@ -15,7 +17,8 @@ pub mod udp;
 pub use habits::{Habits, IpIdGait, SynFacts, Value, Values};
 pub use key::FlowKey;
 pub use lobby::{Lobby, Stranger, Stub};
-pub use seen::{Marks, PacketLog, Seen};
+pub use log::PacketLog;
+pub use seen::{Marks, Seen};
 pub use side::{PerSide, Side};
 pub use spread::{Figures, Spread};
 pub use stream::Listener;

@@ -4,7 +4,8 @@ use crate::capture::{FrameNo, Span, Timestamp};
 use crate::flow::Limits;
 use crate::flow::copies::{Copies, CopyWatch};
 use crate::flow::habits::{Habits, SynFacts};
-use crate::flow::seen::{Marks, PacketLog, Seen};
+use crate::flow::log::PacketLog;
+use crate::flow::seen::{Marks, Seen};
 use crate::flow::side::{PerSide, Side};
 use crate::flow::spread::Spread;
 use crate::flow::stream::{Listener, Stream};
@@ -214,21 +215,11 @@ pub struct Connection {
     first: Seen,
 }
 
-/// Of the middle of a long log so many first tries, repetitions and selective acknowledgments are kept that nothing has answered so far: they
-/// tell a dead path, and one that is dead for large packets, from a quiet one.
-const UNANSWERED: [usize; 3] = [8, 24, 8];
-
-/// Which of these a packet is. `acked` are the highest acknowledgments of each side's bytes.
-fn kind(seen: &Seen, acked: [Option<u32>; 2]) -> Option<usize> {
-    let [own, other] = match seen.side {
-        Side::Client => acked,
-        Side::Server => [acked[1], acked[0]],
-    };
-    let beyond = |end: u32, acked: Option<u32>| acked.is_some_and(|acked| (end.wrapping_sub(acked) as i32) > 0);
-    match seen.sack {
-        Some((_, right)) if beyond(right, other) => Some(2),
-        _ if !seen.has_data() || !beyond(seen.end(), own) => None,
-        _ => Some(usize::from(seen.marks.has(Marks::RETRANSMISSION | Marks::FILLS_HOLE))),
+/// The highest acknowledgment of each side's bytes.
+fn acked(half: &PerSide<Half>) -> PerSide<Option<u32>> {
+    PerSide {
+        client: half.client.acked,
+        server: half.server.acked,
     }
 }
 
@@ -350,10 +341,8 @@ impl Connection {
         let half = &mut self.half[side];
         half.packets += 1;
         half.last = Some(seen);
-        if let Some(forgotten) = self.log.push(seen) {
-            let acked = self.acked();
-            self.log.keep(forgotten, &UNANSWERED, |seen| kind(seen, acked));
-        }
+        let half = &self.half;
+        self.log.push(seen, || acked(half));
         if self.closed.is_none() && self.half.client.fin.is_some() && self.half.server.fin.is_some() {
             self.closed = Some(seen.at);
         }
@@ -550,15 +539,9 @@ impl Connection {
         }
     }
 
-    /// Forgets the middle of a long log, but for what matters.
+    /// Forgets the middle of a long log.
     pub fn narrow(&mut self, head: usize, tail: usize) {
-        let acked = self.acked();
-        self.log.narrow(head, tail, &UNANSWERED, |seen| kind(seen, acked));
-    }
-
-    /// The highest acknowledgment of each side's bytes.
-    fn acked(&self) -> [Option<u32>; 2] {
-        Side::BOTH.map(|side| self.half[side].acked)
+        self.log.narrow(head, tail, &acked(&self.half));
     }
 
     /// The memory that it takes, in bytes.

@@ -7,7 +7,8 @@ use rustc_hash::FxHasher;
 use crate::capture::{Span, Timestamp};
 use crate::flow::Limits;
 use crate::flow::habits::Habits;
-use crate::flow::seen::{PacketLog, Seen};
+use crate::flow::log::PacketLog;
+use crate::flow::seen::Seen;
 use crate::flow::side::{PerSide, Side};
 use crate::flow::tcp::IcmpSeen;
 use crate::packet::{Datagram, IcmpMessage, Packet};
@@ -182,7 +183,7 @@ impl Conversation {
         alone.largest = alone.largest.max(datagram.payload_len);
         alone.smallest = alone.smallest.min(datagram.payload_len);
         self.habits[side].learn(&seen);
-        self.log.push(seen);
+        self.log.push(seen, PerSide::default);
         Some(seen)
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::capture::{FrameNo, Timestamp};
 use crate::flow::Side;
-use crate::flow::seen::make_room;
+use crate::flow::ends::Ends;
 use crate::protocol::Flaw;
 use crate::protocol::gateway::http::{Request, Response};
 use crate::protocol::gateway::rpc::Fragment;
@@ -282,10 +282,7 @@ pub struct Foreign {
 /// The first and the last moments of a connection; those between are counted.
 #[derive(Clone, Debug)]
 pub struct Moments {
-    head: Vec<Moment>,
-    tail: std::collections::VecDeque<Moment>,
-    head_max: usize,
-    tail_max: usize,
+    ends: Ends<Moment>,
     forgotten: u64,
 }
 
@@ -293,58 +290,35 @@ impl Moments {
     /// A container for `head_max` first and `tail_max` last moments.
     pub fn new(head_max: usize, tail_max: usize) -> Moments {
         Moments {
-            head: Vec::new(),
-            tail: std::collections::VecDeque::new(),
-            head_max,
-            tail_max,
+            ends: Ends::new(head_max, tail_max),
             forgotten: 0,
         }
     }
 
     /// Adds a moment.
     pub fn push(&mut self, moment: Moment) {
-        if self.head.len() < self.head_max {
-            make_room(&mut self.head, self.head_max);
-            self.head.push(moment);
-            return;
-        }
-        if self.tail.len() >= self.tail_max && self.tail.pop_front().is_some() {
-            self.forgotten += 1;
-        }
-        self.tail.push_back(moment);
+        self.forgotten += u64::from(self.ends.push(moment).is_some());
     }
 
     /// Takes what `other` remembers, in order, and leaves it empty.
     pub fn take_all(&mut self, other: &mut Moments) {
         self.forgotten += std::mem::take(&mut other.forgotten);
-        let head = std::mem::take(&mut other.head);
-        let tail = std::mem::take(&mut other.tail);
-        head.into_iter().chain(tail).for_each(|moment| self.push(moment));
+        other.ends.take().for_each(|moment| self.push(moment));
     }
 
     /// What is remembered, in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Moment> + Clone {
-        self.head.iter().chain(self.tail.iter())
+        self.ends.iter()
     }
 
     /// The memory that it takes, in bytes; what a moment holds outside of itself is not counted.
     pub fn weight(&self) -> usize {
-        (self.head.capacity() + self.tail.capacity()) * size_of::<Moment>()
+        self.ends.weight()
     }
 
     /// From here on keeps the first `head_max` and the last `tail_max` moments, if that is less than before.
     pub fn narrow(&mut self, head_max: usize, tail_max: usize) {
-        self.head_max = self.head_max.min(head_max);
-        self.tail_max = self.tail_max.min(tail_max);
-        if self.head.len() > self.head_max {
-            let middle = self.head.split_off(self.head_max);
-            middle.into_iter().rev().for_each(|moment| self.tail.push_front(moment));
-        }
-        while self.tail.len() > self.tail_max && self.tail.pop_front().is_some() {
-            self.forgotten += 1;
-        }
-        self.head.shrink_to_fit();
-        self.tail.shrink_to_fit();
+        self.forgotten += self.ends.narrow(head_max, tail_max).len() as u64;
     }
 
     /// How many moments of the middle were forgotten.
@@ -354,12 +328,12 @@ impl Moments {
 
     /// The last moment.
     pub fn last(&self) -> Option<&Moment> {
-        self.tail.back().or(self.head.last())
+        self.ends.last()
     }
 
     /// Whether nothing was said.
     pub fn is_empty(&self) -> bool {
-        self.head.is_empty()
+        self.ends.last().is_none()
     }
 }
 
