@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use rdpwhy::capture::{self, Event, OpenOptions};
+use rdpwhy::capture::{self, OpenOptions};
 use rdpwhy::examine::{Examiner, Options};
 use rdpwhy::report::Report;
 
@@ -25,10 +25,7 @@ fn examine(path: &Path, bytes: &[u8]) -> Report {
         capture::open_stream(input, path, OpenOptions { read_ahead: false }).expect("a shipped capture can be opened");
     let mut examiner = Examiner::new(Options::default());
     while let Some(event) = source.next().expect("memory does not fail") {
-        match event {
-            Event::Frame(frame) => examiner.push(&frame),
-            Event::Secrets(text) => examiner.secrets(text),
-        }
+        examiner.feed(event);
     }
     examiner.end_source(source.summary(), None);
     examiner.finish()

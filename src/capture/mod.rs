@@ -353,4 +353,6 @@ fn shown(path: &Path) -> std::path::Display<'_> {
 }
 
 #[cfg(test)]
+pub(crate) mod shipped;
+#[cfg(test)]
 mod tests;

@@ -17,7 +17,6 @@ pub use udp_case::UdpCase;
 pub use verdict::{Act, Alternative, Cause, Confidence, EndedBy, Evidence, Family, Leans, Mechanism, Remedy, Verdict};
 
 use crate::attempt::Attempt;
-use crate::flow::{Opening, Side};
 use crate::transcript::{Progress, Transcript};
 
 /// The judgement of one attempt: a finding for each of its connections, and which of them decides.
@@ -70,12 +69,6 @@ fn share(attempt: &Attempt, findings: &mut [Finding], decisive: usize) {
     }
 }
 
-/// Whether nothing of a connection was captured but what the server still says on it and the RSTs of a client that does not know it: the
-/// client gave it up before, and now makes another.
-fn is_leftover(t: &Transcript) -> bool {
-    t.tcp.opening == Opening::MidStream && t.tcp.habits[Side::Client].packets == 0 && !t.tcp.resets.is_empty()
-}
-
 /// A connection that succeeded decides over those before it. Otherwise it is the failure that came furthest: a server that refused
 /// the logon explains more than its refusal of the retry without NLA. What cannot be judged, or was left by the client on its own,
 /// decides only where there is nothing else, or where the capture ends while it is past the point at which the others failed.
@@ -101,7 +94,7 @@ fn decisive(attempt: &Attempt, findings: &[Finding]) -> usize {
         .enumerate()
         .max_by_key(|(at, ((t, progress), finding))| {
             let errand = rules::gateway::is_errand(attempt, t, progress);
-            let leftover = is_leftover(t);
+            let leftover = t.is_leftover();
             let weight = match weight(finding) {
                 _ if errand => -1,
                 _ if leftover => 0,

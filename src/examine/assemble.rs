@@ -39,28 +39,29 @@ impl Row {
     }
 }
 
-/// The verdict that an attempt takes, and the server that it is about.
-pub(super) fn verdict<'a>(attempt: &Attempt, judgement: &'a Judgement) -> (Cow<'a, Verdict>, String) {
+/// The verdict that an attempt takes.
+pub(super) fn verdict<'a>(attempt: &Attempt, judgement: &'a Judgement) -> Cow<'a, Verdict> {
     let Judgement { findings, udp, decisive } = judgement;
     let all = || findings.iter().chain(udp);
+    all().nth(*decisive).or_else(|| all().next()).map_or_else(
+        || Cow::Owned(unreachable_verdict(attempt)),
+        |finding| Cow::Borrowed(&finding.verdict),
+    )
+}
+
+/// The server that an attempt is about.
+pub(super) fn server(attempt: &Attempt, judgement: &Judgement) -> String {
     let servers = || {
         let udp = attempt.udp.iter().map(|(t, _)| t.server);
         attempt.connections.iter().map(|(t, _)| t.server).chain(udp)
     };
-    let server = servers().nth(*decisive).or_else(|| servers().next());
-    let finding = all().nth(*decisive).or_else(|| all().next());
-    (
-        finding.map_or_else(
-            || Cow::Owned(unreachable_verdict(attempt)),
-            |finding| Cow::Borrowed(&finding.verdict),
-        ),
-        server.map_or(String::new(), |server| server.ip().to_string()),
-    )
+    let decisive = servers().nth(judgement.decisive).or_else(|| servers().next());
+    decisive.map_or(String::new(), |server| server.ip().to_string())
 }
 
 /// Assembles the rows of one attempt, with the points of plots or without.
 pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context, plots: bool) -> Row {
-    let (_, server) = verdict(attempt, &judgement);
+    let server = server(attempt, &judgement);
     let Judgement { findings, udp, decisive } = judgement;
     let side_findings = if findings.is_empty() {
         Vec::new()
@@ -221,6 +222,7 @@ pub(super) fn lookup_row(lookup: &Lookup, finding: Finding) -> Row {
             ..Metrics::default()
         },
         series: Vec::new(),
+        leftover: false,
         verdict: Arc::new(finding.verdict),
     };
     Row {
@@ -272,6 +274,7 @@ fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &C
         timeline,
         metrics: metrics(t, progress, finding.facts),
         series: if plots { series::points(&t.tcp.log) } else { Vec::new() },
+        leftover: t.is_leftover(),
         verdict: Arc::new(finding.verdict),
     }
 }

@@ -83,6 +83,7 @@ fn connection(
         timeline: udp_timeline::steps(t, progress),
         metrics: metrics(t, progress, facts),
         series: if plots { series::points(&t.udp.log) } else { Vec::new() },
+        leftover: false,
         verdict: Arc::new(finding.verdict),
     }
 }

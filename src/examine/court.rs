@@ -45,8 +45,9 @@ impl Bench {
                 continue;
             }
             attempt.connections.iter().for_each(|(t, _)| self.times.add(&t.tcp));
-            let (verdict, server) = assemble::verdict(&attempt, &judgement);
-            let admitted = self.rows.admit(verdict.cause, &server, self.most);
+            let cause = assemble::verdict(&attempt, &judgement).cause;
+            let server = assemble::server(&attempt, &judgement);
+            let admitted = self.rows.admit(cause, &server, self.most);
             if let Some(ticket) = admitted {
                 kept.push((attempt, judgement, ticket));
             }
@@ -195,7 +196,7 @@ impl Beside {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capture::{self, Event, FrameNo, OpenOptions};
+    use crate::capture::{FrameNo, shipped};
     use crate::diagnosis::case::ShownCertificate;
     use crate::examine::Examiner;
 
@@ -224,17 +225,10 @@ mod tests {
     /// What goes along with an attempt is all that its verdict and its row ask for.
     #[test]
     fn what_is_known_around_an_attempt_is_enough_for_it() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
         let mut judged = 0;
-        for path in capture::expand(&folder).expect("the shipped captures") {
-            let mut source = capture::open(&path, OpenOptions { read_ahead: false }).expect("a capture");
+        for path in shipped::all() {
             let mut examiner = Examiner::new(Options::default());
-            while let Some(event) = source.next().expect("a readable capture") {
-                match event {
-                    Event::Frame(frame) => examiner.push(&frame),
-                    Event::Secrets(text) => examiner.secrets(text),
-                }
-            }
+            shipped::read(&path, |event| examiner.feed(event));
             examiner.seal_everything();
             for attempt in examiner.state.gatherer.finish() {
                 let told = |context: &Context| {

@@ -303,19 +303,16 @@ mod tests {
     /// The quick look at a ClientHello shows what reading it shows, wherever it is cut.
     #[test]
     fn hellos_at_a_glance() {
-        use crate::capture::{self, Event, OpenOptions};
+        use crate::capture::shipped;
         use crate::packet::{Body, decode};
 
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
         let (mut hellos, mut named) = (0, 0);
-        for path in capture::expand(&folder).expect("the shipped captures") {
-            let mut source = capture::open(&path, OpenOptions { read_ahead: false }).expect("a capture");
-            while let Some(event) = source.next().expect("a readable capture") {
-                let Event::Frame(frame) = event else { continue };
-                let Ok(packet) = decode(&frame) else { continue };
-                let Body::Tcp(segment) = &packet.body else { continue };
+        for path in shipped::all() {
+            shipped::frames(&path, |frame| {
+                let Ok(packet) = decode(frame) else { return };
+                let Body::Tcp(segment) = &packet.body else { return };
                 let Hello::Whole(hello) = hello(segment.payload) else {
-                    continue;
+                    return;
                 };
                 hellos += 1;
                 let name = hello.server_name.as_deref();
@@ -328,7 +325,7 @@ mod tests {
                     let cut = asked(&segment.payload[..end]);
                     assert!(cut.is_none_or(|cut| Some(cut.name) == name && (is_web(&hello) || !cut.http2)));
                 }
-            }
+            });
         }
         assert!(hellos > 20 && named > 10, "{hellos} {named}");
     }

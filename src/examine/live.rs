@@ -11,7 +11,7 @@ use crate::examine::{Examiner, Options, State, assemble, filter, names, overall}
 use crate::flow::{FlowKey, Opening, Side};
 use crate::report::Report;
 use crate::report::model::{Connection, SourceReport, Times};
-use crate::transcript::{Phase, Progress};
+use crate::transcript::{Phase, Progress, Window};
 
 /// A closed connection is judged so long after its last packet: a client's own retry comes within this time, and late packets too.
 const SETTLED: Span = Span::secs(5);
@@ -113,12 +113,7 @@ impl Examiner {
 
     /// Judges what has ended, or gone silent long enough for its kind, at `now`. To be called about once a second, packets or not.
     pub fn settle(&mut self, now: Timestamp) {
-        let window = self.state.window.get_or_insert(crate::transcript::Window {
-            first: now,
-            last: now,
-            early: false,
-        });
-        window.last = window.last.max(now);
+        Window::widen(&mut self.state.window, now, now);
         let mut at = self.state.flows.oldest();
         while let Some(slot) = at {
             at = self.state.flows.newer(slot);

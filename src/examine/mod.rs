@@ -33,7 +33,7 @@ use rustc_hash::FxHashSet;
 use crate::attempt::lookups::{Lookups, RdpNames};
 use crate::attempt::tickets::KERBEROS;
 use crate::attempt::{Attempt, Gatherer};
-use crate::capture::{Frame, SourceSummary, Span, Timestamp};
+use crate::capture::{Event, Frame, SourceSummary, Span, Timestamp};
 use crate::diagnosis::Context;
 use crate::flow::{Limits, Lobby, Slot, Table};
 use crate::packet::fragments::Reassembler;
@@ -216,13 +216,7 @@ impl Examiner {
     }
 
     fn keep_time(&mut self, at: Timestamp) {
-        let window = self.state.window.get_or_insert(Window {
-            first: at,
-            last: at,
-            early: false,
-        });
-        window.first = window.first.min(at);
-        window.last = window.last.max(at);
+        Window::widen(&mut self.state.window, at, at);
         if at >= self.state.next_sweep && self.door.is_none() {
             self.state.next_sweep = at.plus(SWEEP);
             self.sweep(at);
@@ -258,6 +252,14 @@ impl Examiner {
                 }
             }
             Body::Fragment(_) | Body::Other(_) => {}
+        }
+    }
+
+    /// Takes whatever the current source gives.
+    pub fn feed(&mut self, event: Event<'_>) {
+        match event {
+            Event::Frame(frame) => self.push(&frame),
+            Event::Secrets(text) => self.secrets(text),
         }
     }
 

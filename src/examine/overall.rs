@@ -152,30 +152,27 @@ fn side_channel<'a>(connections: &'a [Connection], attempts: &[Attempt], attempt
         .max_by_key(|one| (one.attempt == attempt, one.verdict.confidence, std::cmp::Reverse(one.id)))
 }
 
-/// Whether nothing of an attempt was captured but that the server spoke on a connection which the client's host does not know, while the client
-/// was at work in another session there: the server holds on to a connection that the client gave up before, and no user waits for it.
-fn is_leftover(attempt: &Attempt, successes: &Successes<'_>, connections: &[Connection]) -> bool {
-    let of_attempt = |id: &u32| connections.binary_search_by_key(id, |one| one.id).ok();
-    let mut own = attempt
+/// The connections of an attempt.
+fn own<'a>(attempt: &'a Attempt, connections: &'a [Connection]) -> impl Iterator<Item = &'a Connection> + Clone {
+    // Connections are numbered in their order.
+    let place = |id: &u32| connections.binary_search_by_key(id, |one| one.id).ok();
+    attempt
         .connections
         .iter()
-        .filter_map(of_attempt)
-        .filter_map(|at| connections.get(at));
-    attempt.verdict.cause.slug == causes::NAT_MAPPING_LOST.slug
-        && own.all(|one| one.transport == Transport::Tcp && one.metrics.bytes[0] == 0)
-        && successes.run_beside(attempt)
+        .filter_map(place)
+        .filter_map(|at| connections.get(at))
+}
+
+/// Whether an attempt is nothing but what the server says on connections that the client gave up before, while the client was at work in
+/// another session there.
+fn is_leftover(attempt: &Attempt, successes: &Successes<'_>, connections: &[Connection]) -> bool {
+    own(attempt, connections).all(|one| one.leftover) && successes.run_beside(attempt)
 }
 
 /// Whether an attempt is a check, or a single datagram of somebody who does nothing else here, beside sessions of others that work: scanners
 /// send such datagrams to every host that the Internet can reach.
 fn is_probe(attempt: &Attempt, attempts: &[Attempt], connections: &[Connection]) -> bool {
-    // Connections are numbered in their order.
-    let place = |id: &u32| connections.binary_search_by_key(id, |one| one.id).ok();
-    let own = attempt
-        .connections
-        .iter()
-        .filter_map(place)
-        .filter_map(|at| connections.get(at));
+    let own = own(attempt, connections);
     let single = || {
         own.clone()
             .all(|one| one.transport == Transport::Udp && one.metrics.packets[0] <= 1)
@@ -214,9 +211,9 @@ mod tests {
     /// What the server still says on a connection that the client gave up is no headline beside the session in which the user works.
     #[test]
     fn a_leftover_is_no_headline_beside_a_session() {
-        let chosen = |client_said: u64, minutes_later: i64| {
+        let chosen = |leftover: bool, minutes_later: i64| {
             let mut report = samples::leftover_beside_a_session();
-            report.connections[1].metrics.bytes[0] = client_said;
+            report.connections[1].leftover = leftover;
             let later = Span::secs(60 * minutes_later);
             report.attempts[1].started = report.attempts[1].started.plus(later);
             report.attempts[1].ended = report.attempts[1].ended.plus(later);
@@ -224,9 +221,9 @@ mod tests {
                 .cause
                 .slug
         };
-        assert_eq!(chosen(0, 0), "completed");
-        // The client had something to say on it, or works in no other session.
-        assert_eq!(chosen(40, 0), "nat_mapping_lost");
-        assert_eq!(chosen(0, 5), "nat_mapping_lost");
+        assert_eq!(chosen(true, 0), "completed");
+        // The client had used it until then, or works in no other session.
+        assert_eq!(chosen(false, 0), "nat_mapping_lost");
+        assert_eq!(chosen(true, 5), "nat_mapping_lost");
     }
 }

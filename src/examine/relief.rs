@@ -177,7 +177,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::capture::{self, Event, OpenOptions};
+    use crate::capture::shipped;
     use crate::diagnosis::Confidence;
     use crate::examine::Options;
     use crate::report::model::Attempt;
@@ -200,31 +200,26 @@ mod tests {
 
     /// What is judged of a capture where all connections are narrowed by so many steps, and of how many something was forgotten.
     fn verdicts(path: &Path, short: Short, step: usize) -> (Vec<(&'static str, Confidence)>, u64) {
-        let mut source = capture::open(path, OpenOptions { read_ahead: false }).expect("a capture");
         let mut examiner = Examiner::new(Options::default());
-        while let Some(event) = source.next().expect("a readable capture") {
-            match event {
-                Event::Frame(frame) => examiner.push(&frame),
-                Event::Secrets(text) => examiner.secrets(text),
-            }
+        let summary = shipped::read(path, |event| {
+            examiner.feed(event);
             if short == Short::Always {
                 narrow_all(&mut examiner, step);
             }
-        }
+        });
         if short == Short::AtTheEnd {
             narrow_all(&mut examiner, step);
         }
         let narrowed = examiner.state.relief.narrowed;
-        examiner.end_source(source.summary(), None);
+        examiner.end_source(summary, None);
         let told = |attempt: &Attempt| (attempt.verdict.cause.slug, attempt.verdict.confidence);
         (examiner.finish().attempts.iter().map(told).collect(), narrowed)
     }
 
     #[test]
     fn what_is_forgotten_changes_no_verdict() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
         let mut forgotten = 0;
-        for path in capture::expand(&folder).expect("the shipped captures") {
+        for path in shipped::all() {
             let (all, none) = verdicts(&path, Short::Never, 0);
             assert_eq!(none, 0, "{}", path.display());
             for short in [Short::Always, Short::AtTheEnd] {
@@ -241,20 +236,14 @@ mod tests {
     /// A session that had to be judged while it went on is not said to be alive at the end of the capture, nor with the usual confidence.
     #[test]
     fn who_is_judged_early_was_not_followed_to_the_end() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
         let mut early = 0;
-        for path in capture::expand(&folder).expect("the shipped captures") {
-            let mut source = capture::open(&path, OpenOptions { read_ahead: false }).expect("a capture");
+        for path in shipped::all() {
             let mut examiner = Examiner::new(Options::default());
-            while let Some(event) = source.next().expect("a readable capture") {
-                if let Event::Frame(frame) = event {
-                    examiner.push(&frame);
-                }
-            }
+            let summary = shipped::read(&path, |event| examiner.feed(event));
             while let Some(slot) = examiner.state.flows.oldest() {
                 examiner.evict(slot);
             }
-            examiner.end_source(source.summary(), None);
+            examiner.end_source(summary, None);
             let attempts = examiner.finish().attempts;
             for verdict in attempts
                 .iter()

@@ -195,13 +195,7 @@ impl Examiner {
             let times = batch.times(from).take(until - from);
             return times.for_each(|at| self.keep_time(at));
         }
-        let window = self.state.window.get_or_insert(Window {
-            first,
-            last,
-            early: false,
-        });
-        window.first = window.first.min(first);
-        window.last = window.last.max(last);
+        Window::widen(&mut self.state.window, first, last);
     }
 }
 

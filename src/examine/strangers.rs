@@ -239,26 +239,23 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::capture::{self, Event, OpenOptions};
+    use crate::capture::shipped;
     use crate::examine::Options;
     use crate::packet::decode;
 
     /// Whether a host's packets wait, are dismissed or are followed: each counts once in its portrait.
     #[test]
     fn no_packet_sits_twice_for_the_portrait_of_its_host() {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
         let mut counted = 0;
-        for path in capture::expand(&folder).expect("the shipped captures") {
-            let mut source = capture::open(&path, OpenOptions { read_ahead: false }).expect("a capture");
+        for path in shipped::all() {
             let mut examiner = Examiner::new(Options::default());
             let mut sent: BTreeMap<IpAddr, u64> = BTreeMap::new();
-            while let Some(event) = source.next().expect("a readable capture") {
-                let Event::Frame(frame) = event else { continue };
-                if let Ok(packet) = decode(&frame) {
+            shipped::frames(&path, |frame| {
+                if let Ok(packet) = decode(frame) {
                     *sent.entry(packet.ip.src).or_default() += 1;
                 }
-                examiner.push(&frame);
-            }
+                examiner.push(frame);
+            });
             for (host, sent) in sent {
                 let portrait = examiner.state.context.hosts.get(host);
                 let learned = portrait.map_or(0, |portrait| portrait.ttl.total());

@@ -139,22 +139,18 @@ fn transport(b: &[u8], protocol: u8, at: usize, end: usize, ends: impl Fn(u16, u
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
-    use std::path::Path;
 
     use super::*;
-    use crate::capture::{self, Event, OpenOptions};
+    use crate::capture::shipped;
     use crate::packet::{Body, decode};
 
     /// What a glimpse shows is what decoding finds, over every shipped capture.
     #[test]
     fn agrees_with_decoding() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
         let (mut told, mut unclear) = (0, 0);
-        for path in capture::expand(&folder).expect("the shipped captures") {
-            let mut source = capture::open(&path, OpenOptions { read_ahead: false }).expect("a capture");
-            while let Some(event) = source.next().expect("a readable capture") {
-                let Event::Frame(frame) = event else { continue };
-                let found = decode(&frame);
+        for path in shipped::all() {
+            shipped::frames(&path, |frame| {
+                let found = decode(frame);
                 let ends = |from: u16, to: u16| {
                     let ip = found.as_ref().expect("a packet").ip;
                     (SocketAddr::new(ip.src, from), SocketAddr::new(ip.dst, to))
@@ -176,7 +172,7 @@ mod tests {
                     (Glimpse::Unclear, _) => unclear += 1,
                     (glimpse, found) => panic!("{} frame {}: {glimpse:?}, {found:?}", path.display(), frame.no),
                 }
-            }
+            });
         }
         assert!(told > 20 * unclear, "{told} told, {unclear} unclear");
     }

@@ -81,6 +81,8 @@ pub struct Connection {
     pub ended_by: EndedBy,
     /// How.
     pub mechanism: Mechanism,
+    /// Whether nothing was captured of it but what the server still says on a connection that the client gave up before.
+    pub leftover: bool,
     /// The judgement.
     pub verdict: Arc<Verdict>,
     /// What happened, in order.

@@ -85,6 +85,7 @@ fn connection(id: u32, ms: i64, lasted: i64, phase: Phase, ended: (EndedBy, Mech
         phase_inferred: false,
         ended_by: ended.0,
         mechanism: ended.1,
+        leftover: false,
         verdict: verdict.into(),
         timeline: Vec::new(),
         metrics: Metrics {
@@ -246,8 +247,7 @@ pub(crate) fn leftover_beside_a_session() -> Report {
     );
     let mut stray = connection(2, 30_000, 0, Phase::Mcs, (EndedBy::Client, Mechanism::Rst), verdict);
     stray.client.set_port(51_501);
-    stray.metrics.packets = [1, 1];
-    stray.metrics.bytes = [0, 1_039];
+    stray.leftover = true;
     report(vec![healthy(1, 0), stray])
 }
 

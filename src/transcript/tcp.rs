@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::capture::{FrameNo, Span, Timestamp};
-use crate::flow::{Connection, FlowKey, Seen, Side};
+use crate::flow::{Connection, FlowKey, Opening, Reset, Seen, Side};
 use crate::packet::TcpFlags;
 use crate::protocol::preamble::Preamble;
 use crate::protocol::tls::alert::Alert;
@@ -23,6 +23,17 @@ pub struct Window {
     pub last: Timestamp,
     /// Whether it had to be judged while it may have gone on, because more was open at one time than fits into memory.
     pub early: bool,
+}
+
+impl Window {
+    /// Takes frames in that lie between these times.
+    #[inline]
+    pub fn widen(window: &mut Option<Window>, first: Timestamp, last: Timestamp) {
+        let early = false;
+        let window = window.get_or_insert(Window { first, last, early });
+        window.first = window.first.min(first);
+        window.last = window.last.max(last);
+    }
 }
 
 /// One TCP connection, as it was seen and heard.
@@ -54,6 +65,16 @@ impl Transcript {
     /// The memory that it takes, in bytes.
     pub fn weight(&self) -> usize {
         size_of::<Transcript>() + self.tcp.weight() + self.moments.weight()
+    }
+
+    /// Whether nothing was captured of it but what the server still says on it, and RSTs without ACK of the client, as a host sends them that
+    /// knows no such connection (RFC 9293 section 3.10.7.1): the client gave it up before, and no user waits for it.
+    pub fn is_leftover(&self) -> bool {
+        let denies = |reset: &Reset| reset.seen.side == Side::Client && !reset.seen.flags.has(TcpFlags::ACK);
+        self.tcp.opening == Opening::MidStream
+            && self.tcp.habits[Side::Client].packets == 0
+            && !self.tcp.resets.is_empty()
+            && self.tcp.resets.iter().all(denies)
     }
 
     /// The time of the first packet.

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use rdpwhy::capture::{self, Event, FrameNo, OpenOptions, SectionSummary, Source};
+use rdpwhy::capture::{self, FrameNo, OpenOptions, SectionSummary, Source};
 use rdpwhy::evidence::html;
 use rdpwhy::evidence::numbers::Numbers;
 use rdpwhy::evidence::raw;
@@ -42,10 +42,7 @@ fn examine(bytes: Vec<u8>, args: &[String]) -> Report {
     let mut examiner = Examiner::new(golden::options(args, Path::new("slice.pcapng")));
     let mut source = source_of(bytes);
     while let Some(event) = source.next().unwrap() {
-        match event {
-            Event::Frame(frame) => examiner.push(&frame),
-            Event::Secrets(text) => examiner.secrets(text),
-        }
+        examiner.feed(event);
     }
     examiner.end_source(source.summary(), None);
     examiner.finish()

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rdpwhy::capture::{self, Event};
+use rdpwhy::capture;
 use rdpwhy::examine::{Examiner, Options};
 use rdpwhy::report::Report;
 use serde::Deserialize;
@@ -85,10 +85,7 @@ pub fn examine(path: &Path, args: &[String]) -> Report {
     let mut examiner = Examiner::new(options(args, path));
     let mut source = capture::open(path, capture::OpenOptions::default()).unwrap_or_else(|error| panic!("{error}"));
     while let Some(event) = source.next().expect("a readable file") {
-        match event {
-            Event::Frame(frame) => examiner.push(&frame),
-            Event::Secrets(text) => examiner.secrets(text),
-        }
+        examiner.feed(event);
     }
     examiner.end_source(source.summary(), None);
     examiner.finish()

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use jiff::tz::TimeZone;
-use rdpwhy::capture::{self, CaptureError, Event, OpenOptions};
+use rdpwhy::capture::{self, CaptureError, OpenOptions};
 use rdpwhy::evidence::bundle::{self, Made, Order, Packets};
 use rdpwhy::evidence::staging;
 use rdpwhy::examine::{Examiner, Options};
@@ -216,10 +216,7 @@ pub fn examine_slice(
     }
     let mut source = capture::open(path, OpenOptions::default())?;
     while let Some(event) = source.next()? {
-        match event {
-            Event::Frame(frame) => examiner.push(&frame),
-            Event::Secrets(text) => examiner.secrets(text),
-        }
+        examiner.feed(event);
     }
     examiner.end_source(source.summary(), None);
     Ok(examiner.finish())

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use crate::capture::{Event, Events, Frame, LinkType, Mark, OpenOptions, SourceSummary, open_stream};
+use crate::capture::{Event, Events, Frame, LinkType, Mark, OpenOptions, SourceSummary, open_stream, shipped};
 
 /// Everything that a source gives: what is known of each event in words, and its bytes; and the summary.
 type Everything = (Vec<(String, Vec<u8>)>, String);
@@ -75,8 +75,7 @@ fn same_in_every_way(bytes: &[u8], name: &str) {
 
 #[test]
 fn of_every_shipped_capture() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
-    for path in crate::capture::expand(&folder).expect("the shipped captures") {
+    for path in shipped::all() {
         let bytes = std::fs::read(&path).expect("a readable file");
         // The long ones show nothing that the short ones do not.
         if bytes.len() < 40_000 {
@@ -87,12 +86,7 @@ fn of_every_shipped_capture() {
 
 #[test]
 fn of_damaged_captures() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("captures");
-    for path in crate::capture::expand(&folder)
-        .expect("the shipped captures")
-        .iter()
-        .step_by(40)
-    {
+    for path in shipped::all().iter().step_by(40) {
         let bytes = std::fs::read(path).expect("a readable file");
         let bytes = &bytes[..bytes.len().min(4_000)];
         for at in (0..bytes.len()).step_by(211) {

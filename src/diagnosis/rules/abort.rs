@@ -3,9 +3,9 @@
 use crate::capture::Span;
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CERTIFICATE_UNTRUSTED, CREDSSP_POLICY, HANDSHAKE_TIMEOUT, MIDDLEBOX_RESET};
+use crate::diagnosis::rules::reset::had_no_socket;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
-use crate::flow::{Opening, Seen, Side};
-use crate::packet::TcpFlags;
+use crate::flow::{Opening, Side};
 use crate::protocol::x224::{Answer, Protocols, RequestFlags, ResponseFlags};
 use crate::transcript::hidden::Said;
 use crate::transcript::{Moment, Phase, Role, SealedKind};
@@ -210,16 +210,11 @@ fn is_mute_since_confirm(case: &Case<'_>) -> bool {
     confirmed.is_some_and(|at| client.last_data.is_none_or(|last| last.at <= at)) && client.unseen == 0
 }
 
-/// Whether the client's RST only answers a segment, as a host does that has no such connection (RFC 9293 section 3.10.7.1): without ACK, at
-/// the sequence number that the segment acknowledges. A client that ends a connection itself sends FIN, or a RST with ACK, before.
+/// Whether the client's RST only answers data of the server: its host knew the connection no longer.
 fn has_forgotten(case: &Case<'_>) -> bool {
     let client = &case.t.tcp.half.client;
-    let first = case.t.tcp.resets.first().filter(|reset| reset.seen.side == Side::Client);
-    client.fin.is_none()
-        && first.is_some_and(|reset| {
-            let answers = |asked: &Seen| asked.flags.has(TcpFlags::ACK) && asked.ack == reset.seen.seq && asked.len > 0;
-            !reset.seen.flags.has(TcpFlags::ACK) && reset.trigger.as_ref().is_some_and(answers)
-        })
+    let first = case.t.tcp.resets.first().filter(|_| client.fin.is_none());
+    first.is_some_and(|reset| had_no_socket(reset, &case.attribution(reset)))
 }
 
 /// Whether Standard RDP Security was selected: no TLS, no certificate.

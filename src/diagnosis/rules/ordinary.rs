@@ -12,13 +12,28 @@ use crate::diagnosis::rules::denied;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::{Opening, Side};
 use crate::protocol::x224::RequestFlags;
-use crate::transcript::Phase;
 use crate::transcript::hidden::{Line, Said};
+use crate::transcript::{Phase, Window};
 
-/// How far a connection was followed that was judged early.
-pub(super) const UNTIL_JUDGED: &str = "where it was judged, for more was open at one time than fits into memory";
-/// What tells how such a connection ended.
-pub(super) const HOW_TO_FOLLOW: &str = "how it ended was not followed: read the part of the capture around it, cut out with `editcap -A` and `-B`, or one filtered by its client's address";
+/// Until when what is open was followed, in words.
+pub(super) fn until(window: Window) -> &'static str {
+    match window.early {
+        true => "where it was judged, for more was open at one time than fits into memory",
+        false => "when the capture ends",
+    }
+}
+
+/// What is open and was judged early may have ended in any way.
+pub(super) fn followed(mut verdict: Verdict, window: Window) -> Verdict {
+    if !window.early {
+        return verdict;
+    }
+    verdict.confidence = Confidence::Possible;
+    verdict.or(
+        &CAPTURE_INCOMPLETE,
+        "how it ended was not followed: read the part of the capture around it, cut out with `editcap -A` and `-B`, or one filtered by its client's address",
+    )
+}
 
 /// See the module.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
@@ -37,20 +52,20 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let lasted = human(case.t.ended().since(case.progress.entered));
     match case.close {
         Close::Open => {
-            let (last, early) = (case.t.tcp.last(), case.t.window.early);
-            let until = if early { UNTIL_JUDGED } else { "when the capture ends" };
-            let which = if early { "latest" } else { "last" };
-            let mut verdict = Verdict::new(
+            let (last, window) = (case.t.tcp.last(), case.t.window);
+            let verdict = Verdict::new(
                 &ESTABLISHED,
-                if early { Confidence::Possible } else { confidence },
+                confidence,
                 Act::Nobody,
-                format!("the session with {} is up and still alive {until}", case.host_label()),
-                case.packet(last, format!("{which} packet of the connection, {lasted} into the session")),
+                format!(
+                    "the session with {} is up and still alive {}",
+                    case.host_label(),
+                    until(window)
+                ),
+                case.packet(last, format!("last packet of the connection, {lasted} into the session")),
             )
             .because(up(case));
-            if early {
-                verdict = verdict.or(&CAPTURE_INCOMPLETE, HOW_TO_FOLLOW);
-            }
+            let verdict = followed(verdict, window);
             Some(Finding::new(verdict, EndedBy::Open, Mechanism::None))
         }
         Close::Fin { side: Side::Client, .. } | Close::Reset { side: Side::Client, .. } => Some(by_client(case, confidence)?),

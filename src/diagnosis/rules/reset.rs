@@ -40,11 +40,10 @@ pub fn by_device(case: &Case<'_>) -> Option<Finding> {
 pub fn odd(case: &Case<'_>) -> Option<Finding> {
     let reset = taken(case)?;
     let found = case.attribution(reset);
-    let leaves_oddly = reset.seen.side == Side::Client && case.phase() == Phase::Session && found.manner == Manner::NoSocket;
+    let leaves_oddly = case.phase() == Phase::Session && had_no_socket(reset, &found);
     match found.maker {
         Maker::CannotTell if found.score >= LEANING => Some(peer_finding(case, reset, &found)),
-        // Clients leave with FIN or RST,ACK. This one answers data of the server without a socket: something else closed it before.
-        _ if leaves_oddly && found.score <= 0.0 && reset.trigger.is_some_and(|trigger| trigger.len > 0) => {
+        _ if leaves_oddly && found.score <= 0.0 => {
             let mut finding = peer_finding(case, reset, &found);
             finding.verdict.confidence = finding.verdict.confidence.min(Confidence::Possible);
             finding.verdict.summary = format!(
@@ -55,6 +54,12 @@ pub fn odd(case: &Case<'_>) -> Option<Finding> {
         }
         _ => None,
     }
+}
+
+/// Whether the client's host answers data of the server without a socket. Clients leave with FIN or RST,ACK: something else closed it
+/// before.
+pub(super) fn had_no_socket(reset: &Reset, found: &Attribution) -> bool {
+    reset.seen.side == Side::Client && found.manner == Manner::NoSocket && reset.trigger.is_some_and(|trigger| trigger.len > 0)
 }
 
 /// From so many decibans on (two to one) the benefit of the doubt is no longer the host's.

@@ -5,7 +5,7 @@
 use crate::capture::Span;
 use crate::diagnosis::case::{Finding, human};
 use crate::diagnosis::causes::{CAPTURE_INCOMPLETE, COMPLETED, ESTABLISHED};
-use crate::diagnosis::rules::ordinary::{HOW_TO_FOLLOW, UNTIL_JUDGED};
+use crate::diagnosis::rules::ordinary::{followed, until};
 use crate::diagnosis::udp_case::{DEAD, UdpCase};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
@@ -143,23 +143,20 @@ pub fn judge(case: &UdpCase<'_>) -> Option<Finding> {
         );
         return Some(Finding::new(verdict, EndedBy::Client, Mechanism::Silence));
     }
-    let early = case.t.window.early;
-    let until = if early { UNTIL_JUDGED } else { "when the capture ends" };
-    let mut verdict = Verdict::new(
+    let verdict = Verdict::new(
         &ESTABLISHED,
-        if early { Confidence::Possible } else { confidence(case) },
+        confidence(case),
         Act::Nobody,
         format!(
-            "{} with {} is up and alive {until}: {}",
+            "{} with {} is up and alive {}: {}",
             case.protocol(),
             case.server_label(),
+            until(case.t.window),
             carried(case)
         ),
         case.packet(last, "the last datagram of the conversation"),
     );
-    if early {
-        verdict = verdict.or(&CAPTURE_INCOMPLETE, HOW_TO_FOLLOW);
-    }
+    let verdict = followed(verdict, case.t.window);
     Some(Finding::new(verdict, EndedBy::Open, Mechanism::None))
 }
 
