@@ -88,11 +88,14 @@ impl Rows {
 
     /// Lets a healthy row go for a failure.
     fn make_room(&mut self) -> bool {
+        let Some(left) = self.healthy.checked_sub(1) else {
+            return false;
+        };
         let Some(at) = self.places.iter().position(|place| place.healthy) else {
             return false;
         };
         let place = self.places.remove(at);
-        self.healthy = self.healthy.saturating_sub(1);
+        self.healthy = left;
         *self.counted.entry(place.cause).or_insert(0) += 1;
         true
     }

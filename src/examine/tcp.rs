@@ -9,7 +9,7 @@ use crate::examine::gateway::Reason;
 use crate::examine::names::DNS;
 use crate::examine::relief::Kept;
 use crate::flow::key::{TCP, UDP};
-use crate::flow::{Connection, FlowKey, Opening, Seen, Side, Slot, Stranger};
+use crate::flow::{Bookmark, Connection, FlowKey, Opening, Seen, Side, Slot, Stranger};
 use crate::packet::fast::{self, Peek};
 use crate::packet::{Body, IcmpMessage, Packet, Quoted, Segment, TcpFlags, checksum};
 use crate::transcript::{Recorder, Role, Transcript, Window};
@@ -497,20 +497,27 @@ impl Examiner {
 
     /// Takes connections out that are over, and attempts to which nothing can be added.
     pub(super) fn sweep(&mut self, now: Timestamp) {
-        let mut at = self.state.flows.oldest();
-        while let Some(slot) = at {
-            at = self.state.flows.newer(slot);
-            let Some(live) = self.state.flows.get(slot) else { break };
-            let quiet = now.since(live.tcp.last().at);
-            if quiet < AFTERGLOW {
-                break;
-            }
-            let over = live.tcp.closed.is_some()
-                || (live.tcp.handshake.syn_ack.is_none() && live.tcp.opening == Opening::Handshake && quiet >= HALF_OPEN);
-            if over {
-                self.seal(slot);
+        // Nothing but a packet ends a connection or answers its SYN, and a packet puts it at the end of the table: each is looked at once
+        // for each time, however many idle there.
+        let mut over = Vec::new();
+        for (bookmark, time) in [(Bookmark::First, AFTERGLOW), (Bookmark::Second, HALF_OPEN)] {
+            let flows = &mut self.state.flows;
+            while let Some((slot, live)) = flows.ahead(bookmark).and_then(|slot| Some((slot, flows.get(slot)?)))
+                && now.since(live.tcp.last().at) >= time
+            {
+                let is_over = match bookmark {
+                    Bookmark::First => live.tcp.closed.is_some(),
+                    Bookmark::Second => live.tcp.handshake.syn_ack.is_none() && live.tcp.opening == Opening::Handshake,
+                };
+                if is_over {
+                    over.push((live.tcp.last().no, slot));
+                }
+                flows.pass(bookmark);
             }
         }
+        over.sort_unstable();
+        over.dedup();
+        over.into_iter().for_each(|(_, slot)| self.seal(slot));
         let flows = &self.state.flows;
         let is_judged = |(slot, id): &(Slot, u32)| flows.get(*slot).is_none_or(|live| live.id != *id);
         while self.state.ended.front().is_some_and(is_judged) {

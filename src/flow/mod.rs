@@ -22,7 +22,7 @@ pub use seen::{Marks, Seen};
 pub use side::{PerSide, Side};
 pub use spread::{Figures, Spread};
 pub use stream::Listener;
-pub use table::{Slot, Table};
+pub use table::{Bookmark, Slot, Table};
 pub use tcp::{Connection, Half, Handshake, IcmpSeen, Opening, Reset};
 pub use udp::{Alone, Conversation, UdpHalf};
 

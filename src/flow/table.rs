@@ -18,6 +18,15 @@ struct Row<T> {
     older: u32,
 }
 
+/// Where somebody who goes through the flows by their last activity has come to. A flow that is touched is behind all bookmarks again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bookmark {
+    /// The first.
+    First,
+    /// Another one.
+    Second,
+}
+
 /// Flows by key, with the least recently touched at hand.
 #[derive(Debug)]
 pub struct Table<T> {
@@ -26,6 +35,8 @@ pub struct Table<T> {
     free: Vec<u32>,
     newest: u32,
     oldest: u32,
+    /// For each bookmark the last flow that it has passed.
+    passed: [u32; 2],
 }
 
 impl<T> Default for Table<T> {
@@ -36,6 +47,7 @@ impl<T> Default for Table<T> {
             free: Vec::new(),
             newest: NONE,
             oldest: NONE,
+            passed: [NONE; 2],
         }
     }
 }
@@ -84,7 +96,7 @@ impl<T> Table<T> {
 
     /// The flow in this slot, marked as the most recently touched one.
     pub fn touch(&mut self, slot: Slot) -> Option<&mut T> {
-        if self.newest != slot.0 {
+        if self.newest != slot.0 || self.passed.contains(&slot.0) {
             self.unlink(slot.0);
             self.link_newest(slot.0);
         }
@@ -127,6 +139,21 @@ impl<T> Table<T> {
         (newer != NONE).then_some(Slot(newer))
     }
 
+    /// The least recently touched flow that the bookmark has not passed.
+    pub fn ahead(&self, bookmark: Bookmark) -> Option<Slot> {
+        match self.passed[bookmark as usize] {
+            NONE => self.oldest(),
+            at => self.newer(Slot(at)),
+        }
+    }
+
+    /// Moves a bookmark past the flow that is [`ahead`](Self::ahead) of it.
+    pub fn pass(&mut self, bookmark: Bookmark) {
+        if let Some(slot) = self.ahead(bookmark) {
+            self.passed[bookmark as usize] = slot.0;
+        }
+    }
+
     /// All flows, in the order in which they were last touched, oldest first.
     pub fn slots(&self) -> Vec<Slot> {
         let mut all = Vec::with_capacity(self.len());
@@ -158,6 +185,9 @@ impl<T> Table<T> {
         let Some((newer, older)) = self.row_mut(at).map(|row| (row.newer, row.older)) else {
             return;
         };
+        for passed in self.passed.iter_mut().filter(|passed| **passed == at) {
+            *passed = older;
+        }
         match self.row_mut(newer) {
             Some(row) => row.older = older,
             None => self.newest = older,
@@ -171,8 +201,11 @@ impl<T> Table<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::net::SocketAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
 
     fn key(port: u16) -> FlowKey {
         FlowKey::new(
@@ -180,6 +213,41 @@ mod tests {
             SocketAddr::new([10, 0, 0, 2].into(), 3389),
             6,
         )
+    }
+
+    proptest! {
+        /// Whatever is added, touched and taken out: a bookmark passes each flow once after each touch, in the order of the touches.
+        #[test]
+        fn a_bookmark_passes_each_touch_once(steps in prop::collection::vec((0..4_u8, 0..12_u16), 0..200)) {
+            let mut table = Table::default();
+            // What the bookmark has not passed, in order.
+            let mut ahead: Vec<u16> = Vec::new();
+            for (step, port) in steps {
+                let slot = table.find(&key(port));
+                match (step, slot) {
+                    (0, None) => {
+                        table.insert(key(port), port);
+                        ahead.push(port);
+                    }
+                    (1, Some(slot)) => {
+                        table.touch(slot);
+                        ahead.retain(|one| *one != port);
+                        ahead.push(port);
+                    }
+                    (2, Some(slot)) => {
+                        table.remove(slot);
+                        ahead.retain(|one| *one != port);
+                    }
+                    (3, _) => {
+                        let passed = table.ahead(Bookmark::Second).and_then(|slot| table.get(slot).copied());
+                        prop_assert_eq!(passed, ahead.first().copied());
+                        table.pass(Bookmark::Second);
+                        ahead.drain(..ahead.len().min(1));
+                    }
+                    _ => {}
+                }
+            }
+        }
     }
 
     #[test]
