@@ -7,6 +7,9 @@ pub mod udp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+use udp::Waiting;
+
 use crate::capture::{Span, Timestamp};
 use crate::flow::Opening;
 use crate::protocol::x224::Answer;
@@ -52,30 +55,51 @@ pub struct Attempt {
     pub connections: Vec<(Transcript, Progress)>,
     /// Its UDP conversations, by time.
     pub udp: Vec<(UdpTranscript, UdpProgress)>,
-    /// Kept because it is asked for at every sweep, and reckoned anew with everything that is added.
+    // What is asked for at every sweep and of every connection of the client, reckoned anew with everything that is added: to look it up
+    // in the transcripts would wait for memory each time.
+    servers: SmallVec<[IpAddr; 1]>,
+    ended: Timestamp,
+    weight: usize,
     open_until: Timestamp,
 }
 
 impl Attempt {
-    fn new(id: u32, client: IpAddr, connections: Vec<(Transcript, Progress)>, udp: Vec<(UdpTranscript, UdpProgress)>) -> Attempt {
-        let mut attempt = Attempt {
+    /// An action of which nothing is known yet.
+    fn new(id: u32, client: IpAddr) -> Attempt {
+        Attempt {
             id,
             client,
-            connections,
-            udp,
-            open_until: Timestamp::default(),
-        };
-        attempt.reckon();
-        attempt
+            connections: Vec::new(),
+            udp: Vec::new(),
+            servers: SmallVec::new(),
+            ended: Timestamp(i64::MIN),
+            weight: 0,
+            open_until: Timestamp(i64::MIN),
+        }
     }
 
-    /// Reckons anew how long the action stays open, after something was added.
-    fn reckon(&mut self) {
+    /// Adds a connection, by time of its start.
+    fn add(&mut self, t: Transcript, progress: Progress) {
+        let (server, ended, weight) = (t.server.ip(), t.ended(), weight(&t, &progress));
+        let at = self.connections.partition_point(|(other, _)| other.started() <= t.started());
+        // A transcript is large: no room is made for more than there are.
+        self.connections.reserve_exact(1);
+        self.connections.insert(at, (t, progress));
+        self.reckon(server, ended, weight);
+    }
+
+    /// Reckons anew after something was added: what it weighs, with whom, and how long the action stays open.
+    fn reckon(&mut self, server: IpAddr, ended: Timestamp, weight: usize) {
+        if !self.tried(server) {
+            self.servers.push(server);
+        }
+        self.ended = self.ended.max(ended);
+        self.weight += weight;
         let patient = self
             .connections
             .last()
             .is_some_and(|(t, progress)| may_be_asking(t, progress));
-        self.open_until = self.ended().plus(if patient { PROMPT } else { RETRY });
+        self.open_until = self.ended.plus(if patient { PROMPT } else { RETRY });
     }
 
     /// The time of its first packet.
@@ -87,26 +111,27 @@ impl Attempt {
 
     /// The time of its last packet.
     pub fn ended(&self) -> Timestamp {
-        let udp = self.udp.iter().map(|(t, _)| t.ended());
-        self.connections
-            .iter()
-            .map(|(t, _)| t.ended())
-            .chain(udp)
-            .max()
-            .unwrap_or_default()
+        self.ended
+    }
+
+    /// How many connections and conversations it has.
+    pub fn len(&self) -> usize {
+        self.connections.len() + self.udp.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// The memory that it takes, in bytes.
     fn weight(&self) -> usize {
-        let udp = self.udp.iter().map(|(t, _)| t.weight());
-        let tcp = self.connections.iter().map(|(t, progress)| t.weight() + progress.weight());
-        tcp.chain(udp).sum()
+        self.weight
     }
 
     /// Whether it tried this server.
     pub fn tried(&self, server: IpAddr) -> bool {
-        let mut udp = self.udp.iter().map(|(t, _)| t.server.ip());
-        self.connections.iter().any(|(t, _)| t.server.ip() == server) || udp.any(|tried| tried == server)
+        self.servers.contains(&server)
     }
 
     /// Until when another connection of the same client to the same server still belongs to this action.
@@ -124,6 +149,11 @@ impl Attempt {
             !alongside
         }
     }
+}
+
+/// The memory that a connection takes, in bytes.
+fn weight(t: &Transcript, progress: &Progress) -> usize {
+    t.weight() + progress.weight()
 }
 
 /// Whether the client may have left to ask its user about a certificate or for credentials: it closed first, after it had seen what
@@ -149,7 +179,7 @@ pub struct Gatherer {
     /// Attempts that may still grow, by client, so that a flood of clients costs each only its own.
     open: BTreeMap<IpAddr, Vec<Attempt>>,
     /// Conversations whose attempt is not known yet.
-    udp: Vec<(UdpTranscript, UdpProgress)>,
+    udp: Vec<Waiting>,
     next: u32,
     /// Connections of one attempt at most.
     most: usize,
@@ -175,27 +205,22 @@ impl Gatherer {
     /// Takes a finished connection in.
     pub fn push(&mut self, t: Transcript) {
         let progress = Progress::of(&t);
-        self.weight += t.weight() + progress.weight();
+        self.weight += weight(&t, &progress);
         let most = self.most;
         let open = self.open.entry(t.client.ip()).or_default();
         let takes = open.iter_mut().rev().find(|attempt| attempt.takes(&t));
         match takes {
             Some(attempt) if attempt.connections.len() < most => {
-                let at = attempt
-                    .connections
-                    .partition_point(|(other, _)| other.started() <= t.started());
-                // A transcript is large: no room is made for more than there are.
-                attempt.connections.reserve_exact(1);
-                attempt.connections.insert(at, (t, progress));
-                attempt.reckon();
+                attempt.add(t, progress);
                 return;
             }
             Some(_) => self.divided += 1,
             None => {}
         }
         self.next += 1;
-        let client = t.client.ip();
-        open.push(Attempt::new(self.next, client, vec![(t, progress)], Vec::new()));
+        let mut attempt = Attempt::new(self.next, t.client.ip());
+        attempt.add(t, progress);
+        open.push(attempt);
     }
 
     /// The attempts to which nothing can be added any more at `now`, given the starts of connections that are still followed.
@@ -235,7 +260,7 @@ impl Gatherer {
             left -= one;
             taken.insert(id);
         }
-        self.weight = left + self.udp.iter().map(|(t, _)| t.weight()).sum::<usize>();
+        self.weight = left + self.udp.iter().map(|waiting| waiting.0.weight()).sum::<usize>();
         let mut hurried = Vec::new();
         self.open.retain(|_, open| {
             hurried.extend(open.extract_if(.., |attempt| taken.contains(&attempt.id)));

@@ -1,5 +1,8 @@
 //! Which attempt a UDP conversation belongs to: by the correlation identifier that both carry, else by addresses and time.
 
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
 use crate::attempt::{Attempt, Gatherer};
 use crate::capture::{Span, Timestamp};
 use crate::transcript::{Progress, Role, Transcript, UdpProgress, UdpTranscript};
@@ -23,15 +26,6 @@ impl Attempt {
         }
     }
 
-    /// Whether one of its Connection Requests carries this identifier.
-    fn is_correlated(&self, t: &UdpTranscript) -> bool {
-        t.correlation_id().is_some_and(|id| {
-            self.connections
-                .iter()
-                .any(|(tcp, _)| tcp.request().is_some_and(|(_, request)| request.correlation_id == Some(id)))
-        })
-    }
-
     /// The TCP connection that ran beside a conversation: to the same host, under way when it began, and the one that came furthest.
     pub fn beside(&self, t: &UdpTranscript) -> Option<&(Transcript, Progress)> {
         let role = if t.role == Role::GatewayUdp {
@@ -46,11 +40,27 @@ impl Attempt {
     }
 
     /// Adds a conversation, by time of its start.
-    fn add_udp(&mut self, t: UdpTranscript, progress: UdpProgress) {
+    fn add_udp(&mut self, waiting: Waiting) {
+        let (t, progress) = *waiting;
+        let (server, ended, weight) = (t.server.ip(), t.ended(), t.weight());
         let at = self.udp.partition_point(|(other, _)| other.started() <= t.started());
+        self.udp.reserve_exact(1);
         self.udp.insert(at, (t, progress));
-        self.reckon();
+        self.reckon(server, ended, weight);
     }
+}
+
+/// A conversation whose attempt is not known yet. It is large, and moved often.
+pub(super) type Waiting = Box<(UdpTranscript, UdpProgress)>;
+
+/// Conversations that are one action.
+struct Together {
+    client: IpAddr,
+    /// When the last one began.
+    last: Timestamp,
+    /// Whether there were more than one action may have.
+    goes_on: bool,
+    members: Vec<Waiting>,
 }
 
 impl Gatherer {
@@ -58,56 +68,94 @@ impl Gatherer {
     pub fn push_udp(&mut self, t: UdpTranscript) {
         let progress = UdpProgress::of(&t);
         self.weight += t.weight();
-        self.udp.push((t, progress));
+        self.udp.push(Box::new((t, progress)));
     }
 
     /// Gives every waiting conversation to its attempt, where that is known by now.
     pub(super) fn attach(&mut self) {
-        let waiting = std::mem::take(&mut self.udp);
-        for (t, progress) in waiting {
+        if self.udp.is_empty() {
+            return;
+        }
+        let correlated = self.correlated();
+        let most = self.most;
+        for waiting in std::mem::take(&mut self.udp) {
+            let t = &waiting.0;
             // The same correlation identifier ties them across addresses; without one the client's own attempts are asked.
-            let correlated = t
-                .correlation_id()
-                .and_then(|_| self.open.values_mut().flatten().rfind(|attempt| attempt.is_correlated(&t)));
-            if let Some(attempt) = correlated {
-                attempt.add_udp(t, progress);
-                continue;
-            }
-            let (own, most) = (self.open.get_mut(&t.client.ip()), self.most);
-            let takes = |attempt: &&mut Attempt| attempt.udp.len() < most && attempt.takes_udp(&t);
-            match own.and_then(|open| open.iter_mut().rfind(takes)) {
-                Some(attempt) => attempt.add_udp(t, progress),
-                None => self.udp.push((t, progress)),
+            let place = t.correlation_id().and_then(|id| correlated.get(&id));
+            let attempt = match place {
+                Some((client, at)) => self.open.get_mut(client).and_then(|open| open.get_mut(*at)),
+                None => self.open.get_mut(&t.client.ip()).and_then(|open| {
+                    let takes = |attempt: &&mut Attempt| attempt.udp.len() < most && attempt.takes_udp(t);
+                    open.iter_mut().rfind(takes)
+                }),
+            };
+            match attempt {
+                Some(attempt) => attempt.add_udp(waiting),
+                None => self.udp.push(waiting),
             }
         }
     }
 
+    /// The attempts of which a Connection Request carries a correlation identifier that a conversation waits with, the last one of each.
+    fn correlated(&self) -> HashMap<[u8; 16], (IpAddr, usize)> {
+        let waiting: HashSet<[u8; 16]> = self.udp.iter().filter_map(|waiting| waiting.0.correlation_id()).collect();
+        let mut found = HashMap::new();
+        if waiting.is_empty() {
+            return found;
+        }
+        for (client, open) in &self.open {
+            for (at, attempt) in open.iter().enumerate() {
+                let requests = attempt.connections.iter().filter_map(|(t, _)| t.request());
+                let ids = requests.filter_map(|(_, request)| request.correlation_id);
+                found.extend(ids.filter(|id| waiting.contains(id)).map(|id| (id, (*client, at))));
+            }
+        }
+        found
+    }
+
     /// Conversations without TCP, as attempts of their own; `is_over` says that no TCP can come for one.
     pub(super) fn alone(&mut self, now: Timestamp, is_over: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
-        let mut waiting = std::mem::take(&mut self.udp);
-        waiting.sort_by_key(|(t, _)| (t.started(), t.id));
-        let mut attempts: Vec<Attempt> = Vec::new();
-        for (t, progress) in waiting {
-            let together = |attempt: &&mut Attempt| {
-                attempt.client == t.client.ip()
-                    && attempt.tried(t.server.ip())
-                    && attempt
-                        .udp
-                        .last()
-                        .is_some_and(|(other, _)| t.started().since(other.started()) <= TOGETHER)
-            };
-            if let Some(attempt) = attempts.iter_mut().rev().find(together) {
-                attempt.add_udp(t, progress);
+        self.udp.sort_by_key(|waiting| (waiting.0.started(), waiting.0.id));
+        let mut all: Vec<Together> = Vec::new();
+        // Of these hosts the last ones.
+        let mut last: HashMap<(IpAddr, IpAddr), usize> = HashMap::new();
+        for waiting in std::mem::take(&mut self.udp) {
+            let t = &waiting.0;
+            let hosts = (t.client.ip(), t.server.ip());
+            let before = last.get(&hosts).and_then(|at| all.get_mut(*at));
+            match before.filter(|before| t.started().since(before.last) <= TOGETHER) {
+                Some(before) if before.members.len() < self.most => {
+                    before.last = t.started();
+                    before.members.push(waiting);
+                    continue;
+                }
+                Some(before) => before.goes_on = true,
+                None => {}
+            }
+            last.insert(hosts, all.len());
+            all.push(Together {
+                client: t.client.ip(),
+                last: t.started(),
+                goes_on: false,
+                members: vec![waiting],
+            });
+        }
+        let mut ripe = Vec::new();
+        for one in all {
+            if one.members.iter().any(|waiting| now.since(waiting.0.ended()) < ALONE) {
+                self.udp.extend(one.members);
                 continue;
             }
-            self.next += 1;
-            let client = t.client.ip();
-            attempts.push(Attempt::new(self.next, client, Vec::new(), vec![(t, progress)]));
+            let mut attempt = Attempt::new(self.next + 1, one.client);
+            one.members.into_iter().for_each(|waiting| attempt.add_udp(waiting));
+            if is_over(&attempt) {
+                self.next += 1;
+                self.divided += u64::from(one.goes_on);
+                ripe.push(attempt);
+            } else {
+                self.udp.extend(attempt.udp.into_iter().map(Box::new));
+            }
         }
-        let (ripe, early): (Vec<Attempt>, Vec<Attempt>) = attempts
-            .into_iter()
-            .partition(|attempt| now.since(attempt.ended()) >= ALONE && is_over(attempt));
-        self.udp.extend(early.into_iter().flat_map(|attempt| attempt.udp));
         ripe
     }
 }

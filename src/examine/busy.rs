@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use crate::flow::Slot;
 
+/// In order: one client may have thousands.
 type Slots = FxHashMap<IpAddr, SmallVec<[Slot; 2]>>;
 
 /// The connections and conversations of each client.
@@ -19,7 +20,7 @@ pub(super) struct Busy {
 
 impl Busy {
     pub(super) fn add_flow(&mut self, client: IpAddr, slot: Slot) {
-        self.flows.entry(client).or_default().push(slot);
+        add(&mut self.flows, client, slot);
     }
 
     pub(super) fn remove_flow(&mut self, client: IpAddr, slot: Slot) {
@@ -27,7 +28,7 @@ impl Busy {
     }
 
     pub(super) fn add_conversation(&mut self, client: IpAddr, slot: Slot) {
-        self.conversations.entry(client).or_default().push(slot);
+        add(&mut self.conversations, client, slot);
     }
 
     pub(super) fn remove_conversation(&mut self, client: IpAddr, slot: Slot) {
@@ -43,11 +44,18 @@ impl Busy {
     }
 }
 
+fn add(of_clients: &mut Slots, client: IpAddr, slot: Slot) {
+    let slots = of_clients.entry(client).or_default();
+    if let Err(at) = slots.binary_search(&slot) {
+        slots.insert(at, slot);
+    }
+}
+
 fn remove(of_clients: &mut Slots, client: IpAddr, slot: Slot) {
     if let Entry::Occupied(mut of_client) = of_clients.entry(client) {
         let slots = of_client.get_mut();
-        if let Some(at) = slots.iter().position(|one| *one == slot) {
-            slots.swap_remove(at);
+        if let Ok(at) = slots.binary_search(&slot) {
+            slots.remove(at);
         }
         if of_client.get().is_empty() {
             of_client.remove();

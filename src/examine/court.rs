@@ -10,7 +10,7 @@ use crate::examine::{Options, assemble, crew, filter, keep, times};
 
 /// So many attempts are judged on the spot: a small capture is done before a thread has begun.
 const ON_THE_SPOT: usize = 64;
-/// So many attempts make up a load for the thread that judges.
+/// So many connections make up a load for the thread that judges: an attempt may have dozens, and takes memory until it is judged.
 const LOAD: usize = 32;
 
 /// Attempts that settled at one time, and what was known around them.
@@ -47,7 +47,7 @@ impl Bench {
             attempt.connections.iter().for_each(|(t, _)| self.times.add(&t.tcp));
             let cause = assemble::verdict(&attempt, &judgement).cause;
             let server = assemble::server(&attempt, &judgement);
-            let admitted = self.rows.admit(cause, &server, self.most);
+            let admitted = self.rows.admit(cause, &server, attempt.len(), self.most);
             if let Some(ticket) = admitted {
                 kept.push((attempt, judgement, ticket));
             }
@@ -111,7 +111,7 @@ impl Court {
         self.came += docket.0.len();
         match &mut self.beside {
             Some(beside) => {
-                beside.loaded += docket.0.len();
+                beside.loaded += docket.0.iter().map(Attempt::len).sum::<usize>();
                 beside.load.push(docket);
                 if beside.loaded >= LOAD {
                     beside.send();

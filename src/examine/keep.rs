@@ -8,6 +8,10 @@ use crate::examine::assemble::Row;
 /// Of failures of one cause at one server so many are kept once half of the room is taken.
 const ALIKE: u32 = 50;
 
+/// So many connections there may be in so many rows: an attempt has one or two, and dozens where a client hammers a server.
+const CONNECTIONS: usize = 3;
+const OF_ROWS: usize = 2;
+
 /// Healthy attempts so many keep the points of their plots; nobody looks at those of the thousandth.
 const WITH_SERIES: usize = 100;
 
@@ -25,7 +29,39 @@ struct Place {
     number: u64,
     cause: &'static str,
     healthy: bool,
+    connections: usize,
     row: Option<Box<Row>>,
+}
+
+/// How much room is taken.
+#[derive(Clone, Copy, Debug, Default)]
+struct Room {
+    rows: usize,
+    /// Connections and conversations of these rows.
+    connections: usize,
+}
+
+impl Room {
+    fn of(connections: usize) -> Room {
+        Room { rows: 1, connections }
+    }
+
+    fn add(&mut self, other: Room) {
+        self.rows += other.rows;
+        self.connections += other.connections;
+    }
+
+    fn remove(&mut self, other: Room) {
+        self.rows = self.rows.saturating_sub(other.rows);
+        self.connections = self.connections.saturating_sub(other.connections);
+    }
+
+    /// Whether another one fits beside it into the room for `most` rows, or into a part of it. The first one always has connections enough.
+    fn leaves(self, other: Room, most: usize, part: usize) -> bool {
+        let fits = |taken: usize, most: usize| taken <= most.div_ceil(part);
+        let connections = self.connections + other.connections;
+        fits(self.rows + other.rows, most) && (self.rows == 0 || fits(connections, most.saturating_mul(CONNECTIONS) / OF_ROWS))
+    }
 }
 
 /// Judged attempts, and what was only counted.
@@ -33,22 +69,24 @@ struct Place {
 pub(super) struct Rows {
     places: Vec<Place>,
     next: u64,
-    healthy: usize,
+    taken: Room,
+    healthy: Room,
     alike: HashMap<(&'static str, String), u32>,
     counted: BTreeMap<&'static str, u64>,
 }
 
 impl Rows {
-    /// A place for an attempt of this verdict at this server, where `most` are kept; without room it is counted. A row is worth
-    /// its making only if it is kept.
-    pub(super) fn admit(&mut self, cause: &'static Cause, server: &str, most: usize) -> Option<Ticket> {
+    /// A place for an attempt of this verdict at this server with so many connections, where room for `most` attempts is. Without room
+    /// it is counted. A row is worth its making only if it is kept.
+    pub(super) fn admit(&mut self, cause: &'static Cause, server: &str, connections: usize, most: usize) -> Option<Ticket> {
+        let wanted = Room::of(connections);
         let room = if cause.healthy {
-            self.healthy * 2 < most && self.places.len() < most
+            self.healthy.leaves(wanted, most, 2) && self.taken.leaves(wanted, most, 1)
         } else {
             let alike = self.alike.entry((cause.slug, server.to_owned())).or_insert(0);
             *alike += 1;
-            let crowded = self.places.len() * 2 >= most && *alike > ALIKE;
-            !crowded && (self.places.len() < most || self.make_room())
+            let crowded = !self.taken.leaves(wanted, most, 2) && *alike > ALIKE;
+            !crowded && self.make_room(wanted, most)
         };
         if self.alike.len() > most {
             self.alike.clear();
@@ -57,17 +95,21 @@ impl Rows {
             *self.counted.entry(cause.slug).or_insert(0) += 1;
             return None;
         }
-        self.healthy += usize::from(cause.healthy);
+        self.taken.add(wanted);
+        if cause.healthy {
+            self.healthy.add(wanted);
+        }
         self.next += 1;
         self.places.push(Place {
             number: self.next,
             cause: cause.slug,
             healthy: cause.healthy,
+            connections,
             row: None,
         });
         Some(Ticket {
             place: self.next,
-            series: !cause.healthy || self.healthy <= WITH_SERIES,
+            series: !cause.healthy || self.healthy.rows <= WITH_SERIES,
         })
     }
 
@@ -79,30 +121,34 @@ impl Rows {
         }
     }
 
-    /// Keeps a row, or counts it where `most` rows leave no room.
+    /// Keeps a row, or counts it where there is no room for `most`.
     pub(super) fn offer(&mut self, row: Row, most: usize) {
-        if let Some(ticket) = self.admit(row.attempt().verdict.cause, &row.attempt().server, most) {
+        let attempt = row.attempt();
+        if let Some(ticket) = self.admit(attempt.verdict.cause, &attempt.server, row.connections().len(), most) {
             self.push(ticket, row);
         }
     }
 
-    /// Lets a healthy row go for a failure.
-    fn make_room(&mut self) -> bool {
-        let Some(left) = self.healthy.checked_sub(1) else {
-            return false;
-        };
-        let Some(at) = self.places.iter().position(|place| place.healthy) else {
-            return false;
-        };
-        let place = self.places.remove(at);
-        self.healthy = left;
-        *self.counted.entry(place.cause).or_insert(0) += 1;
+    /// Lets healthy rows go for a failure, the first ones first, until there is room for it.
+    fn make_room(&mut self, wanted: Room, most: usize) -> bool {
+        while !self.taken.leaves(wanted, most, 1) {
+            if self.healthy.rows == 0 {
+                return false;
+            }
+            let Some(at) = self.places.iter().position(|place| place.healthy) else {
+                return false;
+            };
+            let place = self.places.remove(at);
+            self.taken.remove(Room::of(place.connections));
+            self.healthy.remove(Room::of(place.connections));
+            *self.counted.entry(place.cause).or_insert(0) += 1;
+        }
         true
     }
 
     /// The rows that were kept; there is room for as many again.
     pub(super) fn take(&mut self) -> Vec<Row> {
-        self.healthy = 0;
+        (self.taken, self.healthy) = (Room::default(), Room::default());
         self.alike.clear();
         std::mem::take(&mut self.places)
             .into_iter()
@@ -121,5 +167,42 @@ impl Rows {
             "further attempts were judged and only counted: {}",
             counts.join(", ")
         )]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::diagnosis::causes::{ESTABLISHED, NLA_LOGON_FAILED};
+
+    proptest! {
+        /// Whatever comes, there is room for it, nothing is lost without being counted, and no failure of its kind's first is while
+        /// something healthy is kept.
+        #[test]
+        fn rows_stay_within_their_room(
+            most in 1..40_usize,
+            attempts in prop::collection::vec((any::<bool>(), 1..130_usize, 0..3_u8), 0..200),
+        ) {
+            let (mut rows, all) = (Rows::default(), attempts.len());
+            let mut failures = HashMap::new();
+            for (healthy, connections, server) in attempts {
+                let cause = if healthy { &ESTABLISHED } else { &NLA_LOGON_FAILED };
+                let ticket = rows.admit(cause, &server.to_string(), connections, most);
+                if !healthy {
+                    let alike = failures.entry(server).or_insert(0);
+                    *alike += 1;
+                    let others = rows.places.iter().any(|place| place.healthy);
+                    prop_assert!(ticket.is_some() || !others || *alike > ALIKE);
+                }
+                let kept: usize = rows.places.iter().map(|place| place.connections).sum();
+                prop_assert!(rows.places.len() <= most);
+                prop_assert!(kept <= CONNECTIONS * most / OF_ROWS + 1 || rows.places.len() == 1);
+                prop_assert_eq!((rows.taken.rows, rows.taken.connections), (rows.places.len(), kept));
+            }
+            prop_assert_eq!(rows.places.len() as u64 + rows.counted.values().sum::<u64>(), all as u64);
+            prop_assert!(all == 0 || !rows.places.is_empty());
+        }
     }
 }

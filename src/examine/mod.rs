@@ -356,12 +356,18 @@ impl Examiner {
 
     /// Attempts, some at a time, with what is known around them now.
     fn dockets(&mut self, attempts: Vec<Attempt>) -> Vec<court::Docket> {
-        /// Judged attempts take memory until their rows are made: so many at a time.
+        /// Judged attempts take memory until their rows are made: those of so many connections at a time.
         const TOGETHER: usize = 64;
         let mut dockets = Vec::new();
         let mut left = attempts.into_iter();
         loop {
-            let some: Vec<Attempt> = left.by_ref().take(TOGETHER).collect();
+            let (mut some, mut connections) = (Vec::new(), 0);
+            while connections < TOGETHER
+                && let Some(attempt) = left.next()
+            {
+                connections += attempt.len();
+                some.push(attempt);
+            }
             if some.is_empty() {
                 return dockets;
             }

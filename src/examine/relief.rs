@@ -167,8 +167,7 @@ impl Examiner {
         if live.narrow(*kept) {
             self.state.relief.narrowed += 1;
         }
-        let weight = live.weight();
-        self.state.held = (self.state.held + weight).saturating_sub(std::mem::replace(&mut live.weighed, weight));
+        live.weigh(&mut self.state.held);
     }
 }
 

@@ -87,6 +87,12 @@ impl Live {
         size_of::<Live>() - size_of::<Recorder>() + self.tcp.weight() + self.recorder.weight()
     }
 
+    /// Weighs it again, as a part of what is `held`.
+    pub(super) fn weigh(&mut self, held: &mut usize) {
+        let weight = self.weight();
+        *held = (*held + weight).saturating_sub(std::mem::replace(&mut self.weighed, weight));
+    }
+
     /// Forgets the middle of a long connection. Tells whether it is the first time that there was anything to forget.
     pub(super) fn narrow(&mut self, kept: Kept) -> bool {
         let before = self.tcp.log.forgotten() + self.recorder.moments().forgotten();
@@ -142,7 +148,7 @@ const HALF_OPEN: Span = Span::secs(150);
 /// On so many packets of each side the checksum is verified, to see whether it is left to the card.
 const CHECKSUMS: u64 = 8;
 
-/// A connection is weighed again after so many packets.
+/// A connection is weighed again after so many packets, and when it ends.
 const WEIGHED: u64 = 16;
 
 /// The parts of a segment that decide whose it is.
@@ -392,9 +398,8 @@ impl Examiner {
             live.half_open = false;
             self.state.still_half_open -= 1;
         }
-        if live.tcp.copies.packets.is_multiple_of(WEIGHED) {
-            let weight = live.weight();
-            self.state.held = (self.state.held + weight).saturating_sub(std::mem::replace(&mut live.weighed, weight));
+        if ended.is_some() || live.tcp.copies.packets.is_multiple_of(WEIGHED) {
+            live.weigh(&mut self.state.held);
         }
         let suspected = live.is_suspected().then(|| {
             let packets = live.tcp.half[Side::Client].packets + live.tcp.half[Side::Server].packets;

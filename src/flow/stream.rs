@@ -81,8 +81,8 @@ impl Stream {
         !before_eq(end, at)
     }
 
-    /// The frame that carried the same bytes before with another content, if there is one.
-    pub(super) fn conflict(&mut self, seen: &Seen, payload: &[u8]) -> Option<FrameNo> {
+    /// The frame that carried the same bytes before with another content, if there is one; none did where they are `new`.
+    pub(super) fn conflict(&mut self, seen: &Seen, payload: &[u8], new: bool) -> Option<FrameNo> {
         if payload.len() != seen.len as usize {
             return None;
         }
@@ -94,10 +94,8 @@ impl Stream {
             hash: hasher.finish(),
             no: seen.no,
         };
-        let known = self
-            .recent
-            .iter()
-            .find(|known| known.seq == print.seq && known.len == print.len);
+        let is_alike = |known: &&Print| known.seq == print.seq && known.len == print.len;
+        let known = if new { None } else { self.recent.iter().find(is_alike) };
         match known {
             Some(known) => (known.hash != print.hash).then_some(known.no),
             None => {

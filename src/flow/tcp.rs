@@ -360,6 +360,10 @@ impl Connection {
             for (kept, byte) in reason.iter_mut().zip(payload) {
                 *kept = *byte;
             }
+            // Most connections that are reset are reset once.
+            if self.resets.is_empty() {
+                self.resets.reserve_exact(1);
+            }
             self.resets.push(Reset {
                 seen,
                 sender_next: own.next,
@@ -483,7 +487,7 @@ impl Connection {
             }
         }
         let half = &mut self.half[side];
-        if let Some(earlier) = half.stream.conflict(seen, segment.payload) {
+        if let Some(earlier) = half.stream.conflict(seen, segment.payload, ahead >= 0) {
             seen.marks.0 |= Marks::CONFLICT;
             if self.conflicts.len() < KEPT {
                 self.conflicts.push((earlier, seen.no));

@@ -332,7 +332,8 @@ fn body<'a>(reader: &mut Reader<'a>, datagram: &mut Datagram<'a>) -> Option<()> 
         });
     }
     datagram.padding = reader.rest().len();
-    datagram.padding_is_zero = reader.rest().iter().all(|&byte| byte == 0);
+    // A thousand bytes: all at once, without a branch for each.
+    datagram.padding_is_zero = reader.rest().iter().fold(0, |all, byte| all | byte) == 0;
     Some(())
 }
 
