@@ -125,7 +125,7 @@ impl Attempt {
     }
 
     /// The memory that it takes, in bytes.
-    fn weight(&self) -> usize {
+    pub fn weight(&self) -> usize {
         self.weight
     }
 

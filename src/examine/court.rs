@@ -10,8 +10,11 @@ use crate::examine::{Options, assemble, crew, filter, keep, times};
 
 /// So many attempts are judged on the spot: a small capture is done before a thread has begun.
 const ON_THE_SPOT: usize = 64;
-/// So many connections make up a load for the thread that judges: an attempt may have dozens, and takes memory until it is judged.
-const LOAD: usize = 32;
+/// So many bytes of attempts make up a load for the thread that judges: each load wakes it.
+const LOAD: usize = 192 << 10;
+/// So many loads wait while one is judged and the next one grows. They come in heaps, when memory is short and when time has passed; but what
+/// waits takes memory.
+const WAITING: usize = 8;
 
 /// Attempts that settled at one time, and what was known around them.
 pub(super) type Docket = (Vec<Attempt>, Context);
@@ -68,7 +71,7 @@ pub(super) struct Court {
     beside: Option<Beside>,
     /// So many attempts more are judged on the spot.
     patience: usize,
-    /// How many attempts came.
+    /// How many rows' room the attempts take that came.
     came: usize,
 }
 
@@ -108,10 +111,10 @@ impl Court {
 
     /// Judges attempts, now or soon.
     pub(super) fn judge(&mut self, docket: Docket) {
-        self.came += docket.0.len();
+        self.came += rows(&docket);
         match &mut self.beside {
             Some(beside) => {
-                beside.loaded += docket.0.iter().map(Attempt::len).sum::<usize>();
+                beside.loaded += docket.0.iter().map(Attempt::weight).sum::<usize>();
                 beside.load.push(docket);
                 if beside.loaded >= LOAD {
                     beside.send();
@@ -129,11 +132,11 @@ impl Court {
 
     /// Judges attempts with all hands, after everything that came before: for the end of a source, where nothing else is to be done.
     pub(super) fn judge_at_once(&mut self, docket: Docket) {
-        self.came += docket.0.len();
+        self.came += rows(&docket);
         self.bench().judge(docket);
     }
 
-    /// How many attempts were judged, or will be soon.
+    /// How many rows' room the attempts take that were judged, or will be soon.
     #[inline]
     pub(super) fn came(&self) -> usize {
         self.came
@@ -141,8 +144,7 @@ impl Court {
 
     /// Gives the bench to a thread, if one can be had.
     fn go_beside(&mut self) {
-        // At most one load waits while another is judged and the next one grows.
-        let (sender, loads) = sync_channel::<Vec<Docket>>(1);
+        let (sender, loads) = sync_channel::<Vec<Docket>>(WAITING);
         let (hand_over, bench) = sync_channel::<Bench>(1);
         let started = thread::Builder::new().name("judge".into()).spawn(move || {
             give_way();
@@ -183,6 +185,11 @@ impl Court {
 fn give_way() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::nice(5);
+}
+
+/// How many rows' room the attempts of a docket take.
+fn rows(docket: &Docket) -> usize {
+    docket.0.iter().map(|attempt| keep::rows(attempt.len())).sum()
 }
 
 impl Beside {

@@ -12,6 +12,11 @@ const ALIKE: u32 = 50;
 const CONNECTIONS: usize = 3;
 const OF_ROWS: usize = 2;
 
+/// How many rows' room the row of an attempt takes that has so many connections.
+pub(super) fn rows(connections: usize) -> usize {
+    (connections * OF_ROWS / CONNECTIONS).max(1)
+}
+
 /// Healthy attempts so many keep the points of their plots; nobody looks at those of the thousandth.
 const WITH_SERIES: usize = 100;
 
