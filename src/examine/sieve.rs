@@ -143,11 +143,17 @@ impl Examiner {
     fn push_from(&mut self, batch: &Batch<'_>, from: usize) -> usize {
         let until = batch.len().min(Batch::MOST);
         let mut asked = self.asked(batch, from, until);
-        let (interested, mut known) = (self.state.interest.changes, self.state.lobby.changes());
+        let lobby = &self.state.lobby;
+        let (interested, dismissals, mut readmissions) = (self.state.interest.changes, lobby.dismissals(), lobby.readmissions());
         let mut timed = from;
         while asked != 0 {
             let place = asked.trailing_zeros() as usize;
             asked &= asked - 1;
+            // A packet before it may have dismissed its flow.
+            let is_stale = self.state.lobby.dismissals() != dismissals;
+            if is_stale && !batch.marks().get(place).is_some_and(|mark| self.is_asked(*mark)) {
+                continue;
+            }
             self.keep_times(batch, timed, place + 1);
             timed = place + 1;
             if let Some(frame) = batch.frame(place) {
@@ -156,8 +162,8 @@ impl Examiner {
             if self.state.interest.changes != interested {
                 return place + 1;
             }
-            if self.state.lobby.changes() != known {
-                known = self.state.lobby.changes();
+            if self.state.lobby.readmissions() != readmissions {
+                readmissions = self.state.lobby.readmissions();
                 asked = self.asked(batch, place + 1, until);
             }
         }

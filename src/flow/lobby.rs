@@ -73,7 +73,8 @@ pub struct Lobby {
     /// The latest that were dismissed, by their servers: at most as many as there is room for strangers.
     dismissed_from: VecDeque<(IpAddr, u64)>,
     turn: u32,
-    changes: u64,
+    dismissals: u64,
+    readmissions: u64,
     /// Strangers that had to leave before they showed what they are.
     pub forgotten: u64,
 }
@@ -91,7 +92,8 @@ impl Lobby {
             dismissed: vec![[0; WAYS]; sets],
             dismissed_from: VecDeque::new(),
             turn: 0,
-            changes: 0,
+            dismissals: 0,
+            readmissions: 0,
             forgotten: 0,
         }
     }
@@ -103,10 +105,16 @@ impl Lobby {
         self.dismissed.get(set).is_some_and(|ways| has(ways, tag))
     }
 
-    /// Grows with every change of the dismissed flows.
+    /// Grows with every flow that is dismissed and was not.
     #[inline]
-    pub fn changes(&self) -> u64 {
-        self.changes
+    pub fn dismissals(&self) -> u64 {
+        self.dismissals
+    }
+
+    /// Grows with every flow that was dismissed and is not any more.
+    #[inline]
+    pub fn readmissions(&self) -> u64 {
+        self.readmissions
     }
 
     /// Passes over this flow from now on.
@@ -125,8 +133,10 @@ impl Lobby {
         {
             let free = ways.iter().position(|way| *way == 0).unwrap_or(turn);
             if let Some(way) = ways.get_mut(free) {
+                // The one that leaves for it was dismissed, too.
+                self.readmissions += u64::from(*way != 0);
                 *way = tag;
-                self.changes += 1;
+                self.dismissals += 1;
             }
         }
     }
@@ -137,7 +147,7 @@ impl Lobby {
         if let Some(ways) = self.dismissed.get_mut(set) {
             for way in ways.iter_mut().filter(|way| **way == tag) {
                 *way = 0;
-                self.changes += 1;
+                self.readmissions += 1;
             }
         }
     }
