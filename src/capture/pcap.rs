@@ -17,6 +17,8 @@ pub(super) const MAX_PACKET: u32 = 256 * 1024;
 const MAX_WIRE: u32 = 16 << 20;
 /// The file header: magic, version, two unused words, snap length, link type.
 pub(super) const FILE_HEADER: usize = 24;
+/// Size of a record header, but for that of the modified format.
+const RECORD_HEADER: usize = 16;
 /// Two neighbouring packets further apart than this are looked at twice, in seconds.
 const DAY: u32 = 86_400;
 /// How many records must follow one in step before a doubtful one is believed.
@@ -76,7 +78,7 @@ struct Record {
 }
 
 /// What a file header says of the records after it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Layout {
     order: ByteOrder,
     lengths: Lengths,
@@ -102,7 +104,7 @@ impl Layout {
                 (2, 3) => Lengths::Smaller,
                 _ => Lengths::First,
             },
-            header: if dialect.modified { 24 } else { 16 },
+            header: if dialect.modified { 24 } else { RECORD_HEADER },
             packet_type: dialect.modified.then_some(22),
             fractions: if dialect.nanos { 1_000_000_000 } else { 1_000_000 },
             unit: if dialect.nanos { 1 } else { 1_000 },
@@ -411,15 +413,11 @@ impl Source for Pcap {
     }
 }
 
-impl Gather for Pcap {
-    fn gather(&mut self, most: usize) -> Found {
-        self.frames.clear();
+impl Pcap {
+    /// [`Gather::gather`] for a layout; where most of it is known when this is compiled, it takes less for each record.
+    #[inline(always)]
+    fn gather_as(&mut self, layout: Layout, most: usize) -> Found {
         let mut found = Found::NOTHING;
-        let layout = self.layout;
-        // The packet type is looked at one by one.
-        if self.ended || layout.packet_type.is_some() {
-            return found;
-        }
         let bytes = self.window.bytes();
         let mut previous = self.previous;
         while self.frames.len() < most {
@@ -450,6 +448,29 @@ impl Gather for Pcap {
         }
         self.previous = previous;
         found
+    }
+}
+
+impl Gather for Pcap {
+    fn gather(&mut self, most: usize) -> Found {
+        self.frames.clear();
+        let layout = self.layout;
+        // The packet type is looked at one by one.
+        if self.ended || layout.packet_type.is_some() {
+            return Found::NOTHING;
+        }
+        let usual = Layout {
+            order: ByteOrder::Little,
+            lengths: Lengths::First,
+            header: RECORD_HEADER,
+            packet_type: None,
+            ..layout
+        };
+        if layout == usual {
+            self.gather_as(usual, most)
+        } else {
+            self.gather_as(layout, most)
+        }
     }
 
     fn parts(&mut self) -> Parts<'_> {
