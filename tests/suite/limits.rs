@@ -160,19 +160,33 @@ fn moved(frame: &[u8], n: u32) -> Vec<u8> {
     let (from, to) = if to_server { (client, server) } else { (server, client) };
     let addresses = [from, to].concat();
     for (at, new) in (26..34).step_by(2).zip(addresses.chunks(2)) {
-        let old = [frame[at], frame[at + 1]];
-        // The checksums of IP and TCP are brought up to date (RFC 1624).
-        for check in [24, 50] {
-            let sum = [frame[check], frame[check + 1]];
-            let word = |bytes: &[u8]| u32::from(u16::from_be_bytes([bytes[0], bytes[1]]));
-            let mut total = (word(&sum) ^ 0xFFFF) + (word(&old) ^ 0xFFFF) + word(new);
-            total = (total & 0xFFFF) + (total >> 16);
-            total = (total & 0xFFFF) + (total >> 16);
-            frame[check..check + 2].copy_from_slice(&(total as u16 ^ 0xFFFF).to_be_bytes());
-        }
-        frame[at..at + 2].copy_from_slice(new);
+        put(&mut frame, at, [new[0], new[1]], &[24, 50]);
     }
     frame
+}
+
+/// The same TCP or UDP packet between the same hosts, with the client's port of number `n` and a right checksum.
+fn ported(frame: &[u8], n: u32) -> Vec<u8> {
+    let mut frame = frame.to_vec();
+    let to_server = frame.get(36..38) == Some(&3389_u16.to_be_bytes());
+    let check = if frame[23] == 6 { 50 } else { 40 };
+    let port = 20_000 + n as u16;
+    put(&mut frame, if to_server { 34 } else { 36 }, port.to_be_bytes(), &[check]);
+    frame
+}
+
+/// Writes a word and brings checksums up to date (RFC 1624).
+fn put(frame: &mut [u8], at: usize, new: [u8; 2], checks: &[usize]) {
+    let old = [frame[at], frame[at + 1]];
+    for check in checks {
+        let sum = [frame[*check], frame[check + 1]];
+        let word = |bytes: [u8; 2]| u32::from(u16::from_be_bytes(bytes));
+        let mut total = (word(sum) ^ 0xFFFF) + (word(old) ^ 0xFFFF) + word(new);
+        total = (total & 0xFFFF) + (total >> 16);
+        total = (total & 0xFFFF) + (total >> 16);
+        frame[*check..check + 2].copy_from_slice(&(total as u16 ^ 0xFFFF).to_be_bytes());
+    }
+    frame[at..at + 2].copy_from_slice(&new);
 }
 
 fn push(examiner: &mut Examiner, no: u64, (at, bytes): &(i64, Vec<u8>)) {
@@ -273,6 +287,31 @@ fn a_client_that_never_rests_is_told_in_parts() {
     assert!(said.contains("told in parts"), "{said}");
 }
 
+/// What happens again and again between two hosts, from port to port, `apart` nanoseconds from start to start, in order of time.
+fn again(name: &str, times: u32, apart: i64) -> Vec<(i64, Vec<u8>)> {
+    let session = Session::shipped(name);
+    let transport = |frame: &[u8]| matches!(frame.get(23), Some(6 | 17));
+    let mut frames: Vec<(i64, Vec<u8>)> = (0..times)
+        .flat_map(|n| {
+            let packets = session.frames.iter().filter(|(_, frame)| transport(frame));
+            packets.map(move |(at, frame)| (START + i64::from(n) * apart + at, ported(frame, n)))
+        })
+        .collect();
+    frames.sort_by_key(|(at, _)| *at);
+    frames
+}
+
+#[test]
+fn conversations_that_never_rest_are_told_in_parts() {
+    let report = report(&again("udp-blocked-alone", 150, 200 * MILLISECOND), Options::default());
+    let most = Options::default().limits.attempt_connections;
+    assert_eq!(report.connections.len(), 150);
+    assert!(report.attempts.iter().all(|attempt| attempt.connections.len() <= most));
+    assert_eq!(counts(&report).into_iter().collect::<Vec<_>>(), [("udp_blocked", 3)]);
+    let said = report.shortfalls.join("\n");
+    assert!(said.contains("they were divided 2 times"), "{said}");
+}
+
 /// The bound of a capture in which every connection is Remote Desktop, in KiB of resident memory, whatever its length.
 const CROWD_KIB: u64 = 64 * 1024;
 
@@ -285,18 +324,34 @@ fn sessions_in_a_crowd_stay_within_bounds() {
     // A hundred sessions a second end, and each is watched for late packets: without a bound they would take some 60 MiB.
     let session = Session::shipped("session-xrdp-tls13");
     let frames = (0..6_000_u32).flat_map(|n| session.copy(n, START + i64::from(n) * 10 * MILLISECOND));
-    let records = frames.map(|(at, frame)| {
-        let length = frame.len() as u32;
-        let mut record = Vec::with_capacity(16 + frame.len());
-        for field in [(at / 1_000_000_000) as u32, (at / 1_000 % 1_000_000) as u32, length, length] {
-            record.extend(field.to_le_bytes());
-        }
-        record.extend(frame);
-        record
-    });
-    let (peak, report) = feed(records);
+    let (peak, report) = feed(frames.map(recorded));
     assert!(peak > 0 && peak < CROWD_KIB, "{peak} KiB");
     assert!(report.contains("only counted"), "what was not kept is not said");
+}
+
+/// A pcap record with a frame.
+fn recorded((at, frame): (i64, Vec<u8>)) -> Vec<u8> {
+    let length = frame.len() as u32;
+    let mut record = Vec::with_capacity(16 + frame.len());
+    for field in [(at / 1_000_000_000) as u32, (at / 1_000 % 1_000_000) as u32, length, length] {
+        record.extend(field.to_le_bytes());
+    }
+    record.extend(frame);
+    record
+}
+
+/// One attempt has dozens of connections here: bounds that count attempts would let them take hundreds of MiB.
+#[test]
+fn a_guesser_of_passwords_stays_within_bounds() {
+    if !std::path::Path::new("/proc/self/status").exists() {
+        println!("SKIPPED: this system does not tell the memory of a process");
+        return;
+    }
+    let frames = again("nla-error-logon-failure", 12_000, 2 * MILLISECOND);
+    let (peak, report) = feed(frames.into_iter().map(recorded));
+    assert!(peak > 0 && peak < CROWD_KIB, "{peak} KiB");
+    assert!(report.contains("nla_logon_failed") && !report.contains("capture_incomplete"));
+    assert!(report.contains("only counted") && report.contains("told in parts"));
 }
 
 #[test]
