@@ -154,7 +154,7 @@ pub fn open_hole(t: &Transcript) -> Option<Hole> {
 /// How much of what one side sent had to be sent again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// Segments with payload.
+    /// Segments with payload, and repeated SYNs.
     pub segments: u64,
     /// Of those, sent again, or filling a hole late.
     pub again: u64,
@@ -167,6 +167,20 @@ impl Rate {
         Rate {
             segments: half.data_segments + half.retransmissions,
             again: half.retransmissions + half.hole_fills,
+        }
+    }
+
+    /// The rate of a side's data. A SYN may have been dropped for want of room for connections, and not on the path.
+    pub fn of_data(tcp: &Connection, side: Side) -> Rate {
+        let syns = match side {
+            Side::Client => tcp.handshake.syns,
+            Side::Server => tcp.handshake.syn_acks,
+        };
+        let repeated = u64::from(syns.saturating_sub(1));
+        let Rate { segments, again } = Rate::of(tcp, side);
+        Rate {
+            segments: segments.saturating_sub(repeated),
+            again: again.saturating_sub(repeated),
         }
     }
 

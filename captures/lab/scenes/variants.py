@@ -9,6 +9,7 @@ import credssp
 import gnutls
 from authority import Authority
 from front import CLOSE, HYBRID, Front, StandIn, is_demand_active, send_data_indication
+from packets import SYN
 from peers import connection_request
 from responder import abort, read_tpkt
 from scene import scene, stop
@@ -155,6 +156,24 @@ def probe_tcp(lab):
     for _ in range(3):
         opened(lab).close()
         time.sleep(0.7)
+
+
+@scene("probe-tcp-held", "A client opens the port, its first SYN is lost, and closes after 12 s without a word")
+def probe_tcp_held(lab):
+    network(lab)
+    xrdp(lab, own_certificate(lab))
+    lost = []
+
+    def lose(passing):
+        if passing.packet.is_tcp and passing.packet.flags & SYN and passing.direction == ">" and not lost:
+            lost.append(1)
+            passing.drop()
+
+    lab.wire.rule(lose)
+    connection = opened(lab)
+    time.sleep(12)
+    connection.close()
+    time.sleep(0.3)
 
 
 @scene("probe-x224", "A scanner negotiates X.224 and resets")

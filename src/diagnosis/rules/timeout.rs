@@ -35,11 +35,23 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     // Who spoke last waits for the other; before the first word the server waits for the client.
     let waiting = said.map_or(Side::Server, |seen| seen.side);
     let lasted = at.since(case.t.started());
+    if closer == Side::Client && is_mute(case) {
+        return None;
+    }
     slow_path(case, closer, lasted).or_else(|| {
         (closer == waiting && waited >= SLOW)
             .then(|| slow_side(case, waiting, said, waited))
             .flatten()
     })
+}
+
+/// Whether the client, who has the first word, closed without having said one, lost ones included: it waited for nothing.
+fn is_mute(case: &Case<'_>) -> bool {
+    let client = &case.t.tcp.half.client;
+    let fin = client.fin.map(|(_, _, end)| end.wrapping_sub(1));
+    let mut resets = case.t.tcp.resets.iter().filter(|reset| reset.seen.side == Side::Client);
+    let closed = fin.or_else(|| resets.next().map(|reset| reset.seen.seq));
+    client.first_data.is_none() && client.isn.is_some_and(|isn| closed == Some(isn.wrapping_add(1)))
 }
 
 fn round_trip(case: &Case<'_>) -> Option<Span> {
@@ -62,7 +74,7 @@ fn slow_path(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
     let rtt = round_trip(case)?;
     let worst = Side::BOTH
         .into_iter()
-        .map(|side| (side, Rate::of(&case.t.tcp, side)))
+        .map(|side| (side, Rate::of_data(&case.t.tcp, side)))
         .max_by(|a, b| a.1.surely().total_cmp(&b.1.surely()))?;
     let lossy = worst.1.surely() >= LOSSY || (worst.1.share() >= 0.25 && worst.1.again >= 3);
     if lasted < PATIENCE.min(rtt.times(3)) || !(rtt >= SLOW_PATH || (lossy && lasted >= Span::secs(3))) {
