@@ -141,6 +141,17 @@ impl Examiner {
         (self.state.held + self.state.gatherer.weight()).saturating_sub(goal)
     }
 
+    /// Remembers that a connection has ended, for the time when memory is short.
+    pub(super) fn note_end(&mut self, slot: Slot, id: u32) {
+        if self.state.ended.len() >= 2 * self.options.limits.connections.max(1) {
+            let flows = &self.state.flows;
+            self.state
+                .ended
+                .retain(|(slot, id)| flows.get(*slot).is_some_and(|live| live.id == *id));
+        }
+        self.state.ended.push_back((slot, id));
+    }
+
     /// Judges connections that have ended, the first one first, and conversations over UDP that fell silent.
     fn hurry_ended(&mut self, goal: usize, now: Timestamp) {
         let mut over = self.state.held.saturating_sub(goal / 2);

@@ -431,17 +431,6 @@ impl Examiner {
         }
     }
 
-    /// Remembers that a connection has ended, for the time when memory is short.
-    pub(super) fn note_end(&mut self, slot: Slot, id: u32) {
-        if self.state.ended.len() >= 2 * self.options.limits.connections.max(1) {
-            let flows = &self.state.flows;
-            self.state
-                .ended
-                .retain(|(slot, id)| flows.get(*slot).is_some_and(|live| live.id == *id));
-        }
-        self.state.ended.push_back((slot, id));
-    }
-
     pub(super) fn icmp(&mut self, packet: &Packet<'_>, message: &IcmpMessage) {
         let Some(quoted) = &message.quoted else {
             // Echoes show how far a host is. Neighbour discovery does not: its hop limit is always 255 (RFC 4861).

@@ -45,12 +45,12 @@ pub struct Limits {
     /// buffers are weighed, what TLS and its keys own is not. Beyond it the ended ones are
     /// judged before late packets could come, then the middle of long ones is forgotten, then the longest silent one is judged.
     pub flow_bytes: usize,
-    /// Bytes that are reckoned for each of [`verdicts`](Self::verdicts): connections may take them, too, as long as so many attempts
-    /// have not been judged.
+    /// Bytes that are reckoned for each of [`verdicts`](Self::verdicts): connections may take them, too, as long as the rows of
+    /// judged attempts do not.
     pub verdict_bytes: usize,
     /// Connections that were judged while packets of them may still come, and whose packets are passed over.
     pub judged: usize,
-    /// Connections of one attempt; those that follow are another attempt.
+    /// Connections of one attempt, and as many conversations; those that follow are another attempt.
     pub attempt_connections: usize,
     /// Flows of which only the first packets are known, kept until their content shows what they are.
     pub strangers: usize,
@@ -62,7 +62,8 @@ pub struct Limits {
     pub moments_head: usize,
     /// Moments of a transcript kept from its end.
     pub moments_tail: usize,
-    /// Judged attempts kept in full; more are only counted. Failures may take all of it, healthy attempts half.
+    /// Judged attempts kept in full, with half as many connections more; others are only counted. Failures may take all of it, healthy
+    /// attempts half.
     pub verdicts: usize,
     /// Lookups (DNS, Kerberos) remembered at one time.
     pub lookups: usize,

@@ -251,6 +251,16 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_one_is_ahead_of_a_bookmark_again_once_it_is_touched() {
+        let mut table = Table::default();
+        let (slot, _) = table.insert(key(1), 1);
+        table.pass(Bookmark::First);
+        assert_eq!(table.ahead(Bookmark::First), None);
+        table.touch(slot);
+        assert_eq!(table.ahead(Bookmark::First), Some(slot));
+    }
+
+    #[test]
     fn the_longest_untouched_is_the_oldest() {
         let mut table = Table::default();
         let slots: Vec<Slot> = (1..=4).map(|port| table.insert(key(port), port).0).collect();

@@ -361,9 +361,7 @@ impl Connection {
                 *kept = *byte;
             }
             // Most connections that are reset are reset once.
-            if self.resets.is_empty() {
-                self.resets.reserve_exact(1);
-            }
+            self.resets.reserve_exact(1);
             self.resets.push(Reset {
                 seen,
                 sender_next: own.next,

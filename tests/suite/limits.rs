@@ -25,18 +25,7 @@ fn record(n: u32, from: [u8; 4], to: [u8; 4], ports: (u16, u16), flags: u8) -> V
     frame.extend(ports.1.to_be_bytes());
     frame.extend(n.to_be_bytes());
     frame.extend([0, 0, 0, 0, 0x50, flags, 0x20, 0, 0, 0, 0, 0]);
-    let mut record = Vec::with_capacity(16 + frame.len());
-    let micros = u64::from(n) * 20;
-    for field in [
-        1_700_000_000 + (micros / 1_000_000) as u32,
-        (micros % 1_000_000) as u32,
-        frame.len() as u32,
-        frame.len() as u32,
-    ] {
-        record.extend(field.to_le_bytes());
-    }
-    record.extend(frame);
-    record
+    recorded((START + i64::from(n) * MILLISECOND / 50, frame))
 }
 
 /// Feeds a flood to the program and returns the peak of its memory in KiB, and its report.
