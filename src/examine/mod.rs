@@ -356,16 +356,18 @@ impl Examiner {
 
     /// Attempts, some at a time, with what is known around them now.
     fn dockets(&mut self, attempts: Vec<Attempt>) -> Vec<court::Docket> {
-        /// Judged attempts take memory until their rows are made: those of so many connections at a time.
-        const TOGETHER: usize = 64;
+        /// Judged attempts take memory until their rows are made: those of so many connections at a time, or of so many bytes.
+        const TOGETHER: (usize, usize) = (64, court::LOAD);
         let mut dockets = Vec::new();
         let mut left = attempts.into_iter();
         loop {
-            let (mut some, mut connections) = (Vec::new(), 0);
-            while connections < TOGETHER
+            let (mut some, mut connections, mut bytes) = (Vec::new(), 0, 0);
+            while connections < TOGETHER.0
+                && bytes < TOGETHER.1
                 && let Some(attempt) = left.next()
             {
                 connections += attempt.len();
+                bytes += attempt.weight();
                 some.push(attempt);
             }
             if some.is_empty() {
