@@ -118,12 +118,10 @@ impl Walk {
             None => return (Phase::Tcp, false),
         }
         if t.role == Role::Gateway {
-            return self
-                .tls(t, Phase::Gateway)
-                .unwrap_or_else(|| self.behind(hidden, Phase::Gateway));
+            return self.tls(t).unwrap_or_else(|| self.behind(hidden, Phase::Gateway));
         }
         if t.is_direct() {
-            let ended = self.tls(t, hidden.first_phase);
+            let ended = self.tls(t);
             return ended.unwrap_or_else(|| match (t.confirm(), t.selected()) {
                 (Some(_), None) => {
                     self.behind(hidden, Phase::X224);
@@ -150,12 +148,11 @@ impl Walk {
         if midstream && runs_sealed(t) {
             return (Phase::Session, true);
         }
-        let next = hidden.first_phase;
-        self.tls(t, next).unwrap_or_else(|| self.behind(hidden, next))
+        self.tls(t).unwrap_or_else(|| self.behind(hidden, hidden.first_phase))
     }
 
     /// Both Finished messages; in TLS 1.3 the client's is the last.
-    fn tls(&mut self, t: &Transcript, _next: Phase) -> Option<(Phase, bool)> {
+    fn tls(&mut self, t: &Transcript) -> Option<(Phase, bool)> {
         let is_13 = t
             .server_hello()
             .is_some_and(|(_, hello)| hello.version().stream_equivalent() == Version::TLS13);

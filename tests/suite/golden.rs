@@ -147,6 +147,9 @@ pub fn departures(report: &Report, truth: &Truth) -> Vec<String> {
         wrong.extend(truth.unsaid.iter().filter(said).map(|word| format!("{word:?} is said")));
     }
     for never in &truth.never {
+        if !rdpwhy::diagnosis::causes::CAUSES.iter().any(|cause| cause.slug == never) {
+            wrong.push(format!("{never} is the name of no cause"));
+        }
         let sure = |verdict: &rdpwhy::diagnosis::Verdict| {
             verdict.cause.slug == never && verdict.confidence > rdpwhy::diagnosis::Confidence::Possible
         };

@@ -65,6 +65,16 @@ def licensing_closed(lab):
     refused(lab, lab.server.v4, "/sec:tls")
 
 
+@scene("slow-server-activation", "The server licenses the client and never sends Demand Active; the user ends the client after seconds")
+def slow_activation(lab):
+    network(lab, keys=True)
+    Front(lab, own_certificate(lab), instead_of(is_demand_active, False, 20.0, CLOSE))
+    process = freerdp(lab, lab.server.v4, "/sec:tls")
+    time.sleep(9)
+    process.kill()
+    time.sleep(0.3)
+
+
 @scene("denied-before-activation", "Set Error Info SERVER_DENIED_CONNECTION before Demand Active, after NLA, TLS 1.2")
 def denied_before_activation(lab):
     denied(lab, 0x7, tls="1.2", selected=HYBRID)

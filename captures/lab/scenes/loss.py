@@ -1,9 +1,11 @@
 """Packets that vanish: total loss at each phase, loss rates, sizes that do not pass, slow hosts and paths."""
 
 import os
+import signal
 import time
 
 from scene import scene
+from software import SERVER_NAME, children, freerdp, network, xrdp
 from wire import anything, drop, larger_than
 
 from scenes.resets import played
@@ -277,6 +279,17 @@ def slow_x224(lab):
     pair.until("x224", timeout=12, wait=False)
     pair.client.close()
     time.sleep(0.3)
+
+
+@scene("slow-server-hangs-open", "xrdp is stopped in its tracks: the kernel takes the Connection Request, the capture ends while xfreerdp waits")
+def slow_hangs(lab):
+    network(lab)
+    server = xrdp(lab, lab.certificate(name=SERVER_NAME))
+    for pid in [server.pid, *children(server)]:
+        os.kill(pid, signal.SIGSTOP)
+    freerdp(lab, lab.server.v4, "/sec:tls", keys=False)
+    lab.idle(14)
+    lab.stop_recording()
 
 
 @scene("slow-server-credssp", "The server does not answer the first CredSSP message; the client leaves after 15 s")

@@ -136,6 +136,30 @@ def certificate_question_no(lab):
     finished(process)
 
 
+def asked_without_tickets(lab):
+    """xfreerdp asks its user about the certificate of a TLS 1.3 host that sends no session tickets, as Windows sends none."""
+    network(lab)
+    context = tlspeer.server_context(lab.certificate(name=SERVER_NAME), "1.3")
+    context.num_tickets = 0
+    tlspeer.host(lab, context, stay=30)
+    return freerdp(lab, lab.server.v4, "/sec:tls", certificate=None, answer=b"", keys=False)
+
+
+@scene("certificate-question-closed", "xfreerdp asks about a certificate under TLS 1.3 without tickets, and its user ends it after seconds")
+def certificate_question_closed(lab):
+    process = asked_without_tickets(lab)
+    time.sleep(8)
+    process.kill()
+    time.sleep(0.3)
+
+
+@scene("certificate-question-open", "xfreerdp asks about a certificate under TLS 1.3 without tickets; the capture ends while it asks")
+def certificate_question_open(lab):
+    asked_without_tickets(lab)
+    lab.idle(14)
+    lab.stop_recording()
+
+
 @scene("tls-inspection", "A device on the path re-signs TLS with its own authority; the client turns it down")
 def tls_inspection(lab):
     authority = Authority(lab)

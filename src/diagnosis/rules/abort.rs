@@ -55,6 +55,10 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
             ),
             Act::Client,
         ),
+        Phase::Licensing | Phase::Activation => (
+            format!("the client left during the connection sequence with {host}, after its logon and before the session"),
+            Act::Client,
+        ),
         _ => (
             format!(
                 "the client left after TLS with {host} was up and before the logon was done: a certificate question, a cancelled prompt or a probe"

@@ -3,6 +3,7 @@
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::CAPTURE_INCOMPLETE;
 use crate::diagnosis::close::Close;
+use crate::diagnosis::rules::timeout::has_the_word;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::{Marks, Opening, Side};
 use crate::transcript::{Phase, What};
@@ -49,9 +50,14 @@ pub fn judge(case: &Case<'_>) -> Finding {
         } else {
             format!("{} after its last packet", human(quiet))
         };
+        let turn = if has_the_word(case) {
+            "; the client has the word, and may be asking its user about the certificate or for credentials"
+        } else {
+            ""
+        };
         (
             format!(
-                "the capture ends {state}, in phase {} of the connection to {host}: nothing has gone wrong up to there",
+                "the capture ends {state}, in phase {} of the connection to {host}: nothing has gone wrong up to there{turn}",
                 case.phase()
             ),
             "let the capture run until the client shows its error",

@@ -4,15 +4,17 @@
 
 use crate::capture::Span;
 use crate::diagnosis::case::{Case, Finding, human};
-use crate::diagnosis::causes::{ABORTED_BY_CLIENT, HANDSHAKE_TIMEOUT, PATH_LOSS};
+use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CAPTURE_INCOMPLETE, HANDSHAKE_TIMEOUT, PATH_LOSS};
 use crate::diagnosis::close::{Close, side_ended};
 use crate::diagnosis::verdict::{Act, Confidence, Verdict};
 use crate::flow::{Seen, Side};
 use crate::forensics::loss::Rate;
-use crate::transcript::Phase;
+use crate::transcript::{Phase, SealedKind};
 
-/// A side that owes an answer so long is slow.
+/// A side that owes an answer so long, when the other side loses patience, is slow.
 const SLOW: Span = Span::secs(5);
+/// A server that owes an answer so long hangs, although its client still waits: no healthy service thinks so long, and clients begin to give up.
+const HANGS: Span = Span::secs(10);
 /// A round trip above this is a slow path; satellites need 600 ms.
 const SLOW_PATH: Span = Span::millis(1500);
 /// On a slow path patience ends no sooner than this.
@@ -26,23 +28,45 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let (closer, at) = match case.close {
-        Close::Fin { side, at, .. } => (side, at),
-        Close::Reset { side, .. } => (side, case.close.at(case.t)?),
-        Close::Silence(_) | Close::Open => return None,
+        Close::Fin { side, at, .. } => (Some(side), at),
+        Close::Reset { side, .. } => (Some(side), case.close.at(case.t)?),
+        Close::Open => (None, case.t.window.last),
+        Close::Silence(_) => return None,
     };
     let said: Option<&Seen> = case.t.tcp.log.iter().rfind(|seen| seen.has_data() && seen.at <= at);
     let waited = said.map_or(at.since(case.progress.entered), |seen| at.since(seen.at));
-    // Who spoke last waits for the other; before the first word the server waits for the client.
-    let waiting = said.map_or(Side::Server, |seen| seen.side);
-    let lasted = at.since(case.t.started());
+    // Who spoke last waits for the other, but where a phase begins it is not for the other to begin it.
+    let waiting = match said {
+        None => Side::Server,
+        Some(_) if has_the_word(case) => Side::Server,
+        // Demand Active, the server's, follows the end of licensing, which is the server's, too ([MS-RDPBCGR] 1.3.1.1).
+        Some(seen) if case.phase() == Phase::Activation && seen.at <= case.progress.entered => Side::Client,
+        Some(seen) => seen.side,
+    };
+    let Some(closer) = closer else {
+        // A client that does not go on may be asking its user.
+        let hangs = waiting == Side::Client && waited >= HANGS;
+        return hangs.then(|| slow_side(case, waiting, said, waited)).flatten();
+    };
     if closer == Side::Client && is_mute(case) {
         return None;
     }
+    let lasted = at.since(case.t.started());
     slow_path(case, closer, lasted).or_else(|| {
         (closer == waiting && waited >= SLOW)
             .then(|| slow_side(case, waiting, said, waited))
             .flatten()
     })
+}
+
+/// Whether the word is with the client, who begins what comes after the TLS handshake and said nothing since its Finished.
+pub(super) fn has_the_word(case: &Case<'_>) -> bool {
+    let mut said = case
+        .t
+        .sealed()
+        .filter(|(moment, _)| moment.side == Side::Client)
+        .skip_while(|(_, sealed)| sealed.kind != SealedKind::Finished);
+    said.next().is_some() && said.all(|(_, sealed)| matches!(sealed.kind, SealedKind::AlertStated | SealedKind::AlertBySize))
 }
 
 /// Whether the client, who has the first word, closed without having said one, lost ones included: it waited for nothing.
@@ -131,57 +155,88 @@ fn slow_path(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
 
 fn slow_side(case: &Case<'_>, waiting: Side, said: Option<&Seen>, waited: Span) -> Option<Finding> {
     let slow = waiting.other();
+    // What the slow side was told, or what it ended itself and has to go on from.
+    let told = said.is_none_or(|seen| seen.side == waiting);
     let question = match (said, case.phase()) {
         (None, _) => "the handshake".to_owned(),
         (Some(_), Phase::X224) => "the Connection Request".to_owned(),
         (Some(_), Phase::Tls) if waiting == Side::Client => "the ClientHello".to_owned(),
         (Some(_), Phase::Tls) => "the Connection Confirm".to_owned(),
+        (Some(_), _) if !told && slow == Side::Client => "the TLS handshake".to_owned(),
+        (Some(_), _) if !told => "licensing".to_owned(),
         (Some(_), phase) => format!("its last message in phase {phase}"),
     };
-    let acked = said.and_then(|question| {
+    let alive = said.and_then(|last| {
         case.t.tcp.log.iter().find(|seen| {
-            seen.side == slow && seen.no > question.no && !seen.is_reset() && (seen.ack.wrapping_sub(question.end()) as i32) >= 0
+            let hears = !told || (seen.ack.wrapping_sub(last.end()) as i32) >= 0;
+            seen.side == slow && seen.no > last.no && !seen.is_reset() && hears
         })
     });
-    // Without an acknowledgment nobody knows whether the question arrived.
-    if said.is_some() && acked.is_none() {
+    // Without an acknowledgment nobody knows whether the question arrived, or whether the path carries an answer. A client that begins nothing
+    // was asked nothing.
+    if said.is_some() && alive.is_none() && (told || slow == Side::Server) {
         return None;
     }
     let host = case.server_label();
+    let open = matches!(case.close, Close::Open);
     let summary = match slow {
-        Side::Server => format!(
-            "the server is slow, not the path: {host} got {question} and did not answer it in {}; the client gave up",
-            human(waited)
-        ),
+        Side::Server => {
+            let (word, end) = if open {
+                ("the server hangs", "the capture ends while the client still waits")
+            } else {
+                ("the server is slow, not the path", "the client gave up")
+            };
+            let what = match (told, open) {
+                (true, true) => format!("got {question} and has not answered it"),
+                (true, false) => format!("got {question} and did not answer it"),
+                (false, true) => format!("is done with {question} and has not sent its Demand Active"),
+                (false, false) => format!("was done with {question} and did not send its Demand Active"),
+            };
+            format!("{word}: {host} {what} in {}; {end}", human(waited))
+        }
         Side::Client => format!(
             "the client did not go on after {question}: the server {host} waited {} and closed",
             human(waited)
         ),
     };
+    let end = if open {
+        Some(case.packet(case.t.tcp.last(), "the last packet of the connection in this capture"))
+    } else {
+        case.close_evidence()
+    };
+    // Where one phase ends and the next begins may be told from sizes alone.
+    let confidence = if open || (!told && case.progress.inferred && slow == Side::Server) {
+        Confidence::Possible
+    } else {
+        Confidence::Likely
+    };
     let verdict = Verdict::new(
         &HANDSHAKE_TIMEOUT,
-        Confidence::Likely,
+        confidence,
         if slow == Side::Server { Act::Server } else { Act::Client },
         summary,
-        case.close_evidence()?,
+        end?,
     )
-    .because(said.map(|seen| case.packet(seen, format!("the {waiting}'s last words: {question}"))))
-    .because(said.zip(acked).map(|(question, seen)| {
-        case.packet(
-            seen,
-            format!(
-                "the {slow}'s host acknowledges it {} later, so it arrived; its service says nothing more",
-                human(seen.at.since(question.at))
-            ),
-        )
+    .because(said.map(|seen| case.packet(seen, format!("the {}'s last words: {question}", seen.side))))
+    .because(said.zip(alive.filter(|_| told || slow == Side::Server)).map(|(last, seen)| {
+        let after = human(seen.at.since(last.at));
+        let words = if told {
+            format!("the {slow}'s host acknowledges it {after} later, so it arrived; its service says nothing more")
+        } else {
+            format!("the {slow}'s host is heard {after} later, so the path carries; its service says nothing more")
+        };
+        case.packet(seen, words)
     }))
     .because(round_trip(case).and_then(|rtt| {
         let (frame, at) = case.t.tcp.handshake.syn_ack?;
         Some(case.shows(frame, at, format!("the path is quick: a round trip takes {}", human(rtt))))
     }));
     let verdict = match slow {
-        Side::Server => verdict
-            .or(&ABORTED_BY_CLIENT, "the user may have cancelled meanwhile; the host owed an answer all the same")
+        Side::Server => if open {
+            verdict.or(&CAPTURE_INCOMPLETE, "the answer may have come after the capture's end: let it run until the client shows its error")
+        } else {
+            verdict.or(&ABORTED_BY_CLIENT, "the user may have cancelled meanwhile; the host owed an answer all the same")
+        }
             .remedy(format!("on {}: load, memory and disk at this time, and the reach of its domain controllers and revocation lists: in TLS and CredSSP they are asked before the answer", case.server_host()))
             .remedy("on the host: is TermService hanging? `Get-Service TermService`, event log Microsoft-Windows-RemoteDesktopServices-RdpCoreTS/Operational; restart the service in a maintenance window")
             .remedy("if hundreds of connections arrive from everywhere, a scan keeps the listener busy: put it behind a VPN or RD Gateway"),
@@ -191,7 +246,7 @@ fn slow_side(case: &Case<'_>, waiting: Side, said: Option<&Seen>, waited: Span) 
             .remedy("a scanner or monitor that opens connections and says nothing leaves the same picture"),
     };
     Some(
-        Finding::new(verdict, side_ended(waiting), case.close.mechanism())
+        Finding::new(verdict, case.close.ended_by(), case.close.mechanism())
             .fact("waited_s", format!("{:.1}", waited.as_secs_f64())),
     )
 }
