@@ -55,7 +55,7 @@ pub fn steps(t: &Transcript, progress: &Progress) -> Vec<Step> {
                 frame: Some(line.frames.last),
                 speaker: speaker(line.side),
                 phase: phase_at(line.at),
-                text: line.text.clone(),
+                text: line.text.to_string(),
                 inferred: line.inferred,
                 lost: false,
             });

@@ -18,7 +18,7 @@ use crate::protocol::x224::Protocols;
 use crate::transcript::moment::{Depth, Frames, SealedKind, What};
 use crate::transcript::phase::{Phase, Role};
 use crate::transcript::tcp::Transcript;
-pub use said::{Line, Said};
+pub use said::{Line, Said, Words};
 pub use story::phase_of;
 
 /// A connection of which no landmark was seen has reached the session where each side has sent so many records: MCS to Font Map takes
@@ -266,14 +266,14 @@ fn redirected(records: &[records::Record], goes_on: bool, entra: bool, lines: &m
         } else if result == Some(at) {
             lines.push(record.line(
                 said,
-                &format!("the result of {name}; the client of an accepted logon goes on with MCS Connect-Initial"),
+                format!("the result of {name}; the client of an accepted logon goes on with MCS Connect-Initial"),
             ));
         } else {
             let of = match record.side {
                 Side::Client => "the client's request",
                 Side::Server => "the server's first word",
             };
-            lines.push(record.line(Said::RedirectedLogon, &format!("{name}, {of}")));
+            lines.push(record.line(Said::RedirectedLogon, format!("{name}, {of}")));
         }
     }
 }
@@ -330,7 +330,10 @@ fn surely_session(t: &Transcript, hidden: &mut Hidden) {
             last: last.frames.last,
         },
         inferred: true,
-        text: format!("{SURELY_SESSION} records of each side: more than any known client and server need to reach the session"),
+        text: Words::Plain(
+            format!("{SURELY_SESSION} records of each side: more than any known client and server need to reach the session")
+                .into(),
+        ),
     });
 }
 

@@ -41,7 +41,7 @@ impl Progress {
     /// The memory that it takes, in bytes.
     pub fn weight(&self) -> usize {
         let lines = &self.hidden.lines;
-        let words: usize = lines.iter().map(|line| line.text.capacity()).sum();
+        let words: usize = lines.iter().map(|line| line.text.weight()).sum();
         size_of::<Progress>() + lines.capacity() * size_of::<Line>() + words
     }
 

@@ -9,7 +9,7 @@ use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
 use crate::protocol::gateway::http::Purpose;
-use crate::transcript::hidden::{Line, Said};
+use crate::transcript::hidden::{Line, Said, Words};
 use crate::transcript::{GatewaySays, Phase, Progress, Role, Transcript, What};
 
 /// A gateway that answers a channel request so late has tried to reach the host; a policy says no at once.
@@ -74,7 +74,7 @@ fn http_error(case: &Case<'_>, line: &Line, status: Option<u16>) -> Finding {
     let summary = match status {
         Some(status) => format!(
             "the gateway {host} answered the client's request with {}. {}",
-            line.text.replace("HTTP ", "HTTP status "),
+            line.text.to_string().replace("HTTP ", "HTTP status "),
             known.map_or_else(|| format!("Status {status} is an error."), |known| known.meaning.to_owned())
         ),
         None => format!(
@@ -281,7 +281,7 @@ fn kdc_proxy(case: &Case<'_>) -> Option<Finding> {
         format!(
             "a side connection to the KDC proxy of {}: {}; the client goes on without Kerberos",
             case.server_label(),
-            status.map_or("", |line| line.text.as_str())
+            status.map_or(&Words::NONE, |line| &line.text)
         )
     } else {
         format!("a side connection to the KDC proxy of {}", case.server_label())

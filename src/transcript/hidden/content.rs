@@ -11,7 +11,7 @@ use crate::protocol::tls::size::PlaintextLength;
 use crate::protocol::{aad, ntlm};
 use crate::transcript::hidden::rdp;
 use crate::transcript::hidden::records::Record;
-use crate::transcript::hidden::said::{Line, Said};
+use crate::transcript::hidden::said::{Line, Said, Words};
 use crate::transcript::moment::{CredSsp, Depth, Moment, Pdu, What};
 use crate::transcript::tcp::Transcript;
 
@@ -43,7 +43,7 @@ pub(super) fn lines(t: &Transcript, depth: Depth) -> Vec<Line> {
         // MCS, and with it the announcement of the end, is in clear.
         inferred.retain(|line| !matches!(line.said, Said::Ultimatum(_)));
         for line in &mut inferred {
-            line.text = line.text.replace("under TLS", "under RC4 or FIPS encryption");
+            line.text.protect("under RC4 or FIPS encryption");
         }
         lines.extend(inferred);
         lines.sort_by_key(|line| (line.at, line.frames.last));
@@ -58,7 +58,7 @@ fn line(moment: &Moment, said: Said, text: String) -> Line {
         at: moment.at,
         frames: moment.frames,
         inferred: false,
-        text,
+        text: Words::Plain(text.into()),
     }
 }
 

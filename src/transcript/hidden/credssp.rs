@@ -1,9 +1,11 @@
 //! CredSSP by the sizes of its messages. The legs alternate strictly, and each has a size that follows from its structure.
 
+use std::borrow::Cow;
+
 use crate::flow::Side;
 use crate::protocol::tls::size::PlaintextLength;
 use crate::transcript::hidden::records::Record;
-use crate::transcript::hidden::said::{Line, Said};
+use crate::transcript::hidden::said::{Line, Said, Words};
 
 /// NTLM NEGOTIATE of 32 to 40 bytes in a TSRequest, with the nonce that FreeRDP adds, with SPNEGO around it or not.
 const NTLM_NEGOTIATE: (usize, usize) = (45, 134);
@@ -215,9 +217,10 @@ fn alerts_only(records: &[Record], lines: &mut Vec<Line>) -> usize {
 }
 
 pub(super) fn alert(record: &Record) -> Line {
-    let mut line = record.line(Said::Alert(None), "");
-    line.text = "an encrypted TLS alert".to_owned();
-    line
+    Line {
+        text: Words::Plain(Cow::Borrowed("an encrypted TLS alert")),
+        ..record.line(Said::Alert(None), "")
+    }
 }
 
 /// An error code is far shorter than what an accepted leg brings. Where a server sends the nonce back it is as long as the shortest
@@ -232,7 +235,7 @@ fn is_refusal(whole: &Record, expected: Said) -> bool {
 fn refusal(record: &Record, otherwise: &str) -> Line {
     record.line(
         Said::LogonError(None),
-        &format!("a TSRequest with an error code, and the client does not go on ({otherwise})"),
+        format!("a TSRequest with an error code, and the client does not go on ({otherwise})"),
     )
 }
 

@@ -1,10 +1,12 @@
 //! Sealed records made ready for reading by size: session tickets left out, records that were split put together.
 
+use std::borrow::Cow;
+
 use crate::capture::Timestamp;
 use crate::flow::{PerSide, Side};
 use crate::protocol::tls::record::Version;
 use crate::protocol::tls::size::PlaintextLength;
-use crate::transcript::hidden::said::{Line, Said};
+use crate::transcript::hidden::said::{Line, Said, TLS, Words};
 use crate::transcript::moment::{Depth, Frames, SealedKind, What};
 use crate::transcript::tcp::Transcript;
 
@@ -39,20 +41,17 @@ impl Record {
         !self.alert && self.size.min >= bytes
     }
 
-    /// The plaintext's size in words.
-    pub fn bytes(&self) -> String {
-        match self.size.exact() {
-            Some(exact) => format!("{exact} bytes"),
-            None => format!("{} to {} bytes", self.size.min, self.size.max),
-        }
-    }
-
     /// What the record is taken for.
-    pub fn line(&self, said: Said, what: &str) -> Line {
+    pub fn line(&self, said: Said, what: impl Into<Cow<'static, str>>) -> Line {
+        let what = what.into();
         let text = if what.is_empty() {
-            String::new()
+            Words::NONE
         } else {
-            format!("{} under TLS: {what}", self.bytes())
+            Words::Taken {
+                size: self.size,
+                under: TLS,
+                what,
+            }
         };
         Line {
             said,

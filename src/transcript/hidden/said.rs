@@ -1,7 +1,11 @@
 //! What a hidden or an opened message means for the course of a connection, whichever way it became known.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use crate::capture::Timestamp;
 use crate::flow::Side;
+use crate::protocol::tls::size::PlaintextLength;
 use crate::transcript::moment::Frames;
 
 /// The meaning of one message behind TLS. A code is `None` where only the message's size is known.
@@ -115,5 +119,73 @@ pub struct Line {
     /// Told from size, direction and place, not from content.
     pub inferred: bool,
     /// What the message is, and where it was inferred, by which size. Empty for what would only fill the page.
-    pub text: String,
+    pub text: Words,
+}
+
+/// The words of a line, written out when they are read: those of most lines never are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// What the message is.
+    Plain(Cow<'static, str>),
+    /// What a record is taken for by its size.
+    Taken {
+        /// How long its plaintext is.
+        size: PlaintextLength,
+        /// What protects it.
+        under: &'static str,
+        /// What it is taken for.
+        what: Cow<'static, str>,
+    },
+}
+
+/// What protects a record, where nothing else does.
+pub(super) const TLS: &str = "under TLS";
+
+impl Words {
+    /// No words.
+    pub const NONE: Words = Words::Plain(Cow::Borrowed(""));
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Words::Plain(text) if text.is_empty())
+    }
+
+    /// The memory that they take beside themselves, in bytes.
+    pub fn weight(&self) -> usize {
+        match self {
+            Words::Plain(Cow::Owned(text))
+            | Words::Taken {
+                what: Cow::Owned(text), ..
+            } => text.capacity(),
+            Words::Plain(Cow::Borrowed(_))
+            | Words::Taken {
+                what: Cow::Borrowed(_), ..
+            } => 0,
+        }
+    }
+
+    /// Says that a record is protected by something else than TLS alone.
+    pub(super) fn protect(&mut self, by: &'static str) {
+        if let Words::Taken { under, .. } = self {
+            *under = by;
+        }
+    }
+}
+
+impl fmt::Display for Words {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Words::Plain(text) => f.write_str(text),
+            Words::Taken { size, under, what } => {
+                match size.exact() {
+                    Some(exact) => write!(f, "{exact} bytes {under}: ")?,
+                    None => write!(f, "{} to {} bytes {under}: ", size.min, size.max)?,
+                }
+                // What is under TLS according to the words is under the same.
+                let mut parts = what.split(TLS);
+                f.write_str(parts.next().unwrap_or_default())?;
+                parts.try_for_each(|part| write!(f, "{under}{part}"))
+            }
+        }
+    }
 }

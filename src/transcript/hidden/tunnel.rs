@@ -7,7 +7,7 @@ use crate::protocol::gateway::rpc;
 use crate::protocol::gateway::tsgu::PacketType;
 use crate::protocol::tls::size::PlaintextLength;
 use crate::transcript::hidden::records::{self, Record};
-use crate::transcript::hidden::said::{Line, Said};
+use crate::transcript::hidden::said::{Line, Said, Words};
 use crate::transcript::hidden::{credssp, rdp};
 use crate::transcript::moment::{Depth, GatewaySays, Moment, What};
 use crate::transcript::tcp::Transcript;
@@ -223,7 +223,7 @@ pub(super) fn by_size(t: &Transcript) -> Vec<Line> {
                 .get(step)
                 .copied()
                 .unwrap_or("a tunnel packet");
-            lines.push(record.line(Said::Tunnel, &format!("the size of {name} in a WebSocket frame")));
+            lines.push(record.line(Said::Tunnel, format!("the size of {name} in a WebSocket frame")));
             continue;
         }
         let goes_on = records
@@ -242,7 +242,7 @@ pub(super) fn by_size(t: &Transcript) -> Vec<Line> {
                 .unwrap_or_default();
             lines.push(record.line(
                 Said::TunnelError(None),
-                &format!("{name} without any of the fields that come with success, and the client does not go on"),
+                format!("{name} without any of the fields that come with success, and the client does not go on"),
             ));
         } else if step == 0 && !goes_on {
             lines.push(record.line(
@@ -319,7 +319,7 @@ fn inside(records: &[Record], lines: &mut Vec<Line>) {
         rdp::read(inner.get(at..).unwrap_or_default(), lines);
     }
     for line in lines.iter_mut().skip(begin) {
-        line.text = line.text.replace("under TLS", "under TLS inside the gateway's tunnel");
+        line.text.protect("under TLS inside the gateway's tunnel");
     }
 }
 
@@ -412,7 +412,7 @@ fn line(moment: &Moment, said: Said, text: String) -> Line {
         at: moment.at,
         frames: moment.frames,
         inferred: false,
-        text,
+        text: Words::Plain(text.into()),
     }
 }
 
