@@ -179,6 +179,13 @@ impl Examiner {
             .or_else(|| (!is_web(hello)).then_some(Reason::Suspect))
     }
 
+    /// Why a flow to `server` could be a gateway's whose ClientHello was captured in part: its name may be there, and what it offers is not.
+    /// A name that looks like one is no hint then, for whether the client behaves like a gateway's cannot be seen either.
+    pub(super) fn unread_reason(&self, server: SocketAddr, hello: &[u8]) -> Reason {
+        let name = asked(hello).map(|asked| asked.name);
+        self.known_gateway(server, name).unwrap_or(Reason::Suspect)
+    }
+
     /// Whether there is room for one more flow on suspicion at `now`. Those whose time is over leave.
     pub(super) fn has_room_for_suspect(&mut self, now: Timestamp) -> bool {
         while let Some(&(slot, id, since)) = self.state.suspects.flows.front() {
@@ -298,12 +305,16 @@ impl Examiner {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use super::*;
+    use crate::capture::{Frame, SourceSummary, shipped};
+    use crate::examine::Options;
+    use crate::transcript::Role;
 
     /// The quick look at a ClientHello shows what reading it shows, wherever it is cut.
     #[test]
     fn hellos_at_a_glance() {
-        use crate::capture::shipped;
         use crate::packet::{Body, decode};
 
         let (mut hellos, mut named) = (0, 0);
@@ -328,6 +339,62 @@ mod tests {
             });
         }
         assert!(hellos > 20 && named > 10, "{hellos} {named}");
+    }
+
+    /// The frames of a shipped capture, cut by a snap length, `copies` times from other ports of the client.
+    fn cut(path: &Path, snap_length: usize, copies: u16, mut take: impl FnMut(&Frame<'_>)) {
+        for n in 0..copies {
+            shipped::frames(path, |frame| {
+                let mut bytes = frame.bytes[..frame.bytes.len().min(snap_length)].to_vec();
+                // Ethernet and IPv4 without options; ports of the lab's clients are high.
+                for at in [34, 36] {
+                    if let Some(port) = bytes.get_mut(at..at + 2)
+                        && port[0] >= 0x80
+                    {
+                        port.copy_from_slice(&(0x8000 + n).to_be_bytes());
+                    }
+                }
+                take(&Frame { bytes: &bytes, ..*frame });
+            });
+        }
+    }
+
+    #[test]
+    fn a_named_gateway_is_known_although_a_snap_length_cuts_its_hellos() {
+        let all = shipped::all();
+        let session = |path: &&PathBuf| path.ends_with("gateway-session/client.pcapng");
+        let path = all.iter().find(session).expect("a session through a gateway");
+        for snap_length in [60, 96] {
+            let mut examiner = Examiner::new(Options {
+                gateways: vec!["10.1.3.5".to_owned()],
+                ..Options::default()
+            });
+            cut(path, snap_length, 1, |frame| examiner.push(frame));
+            examiner.end_source(SourceSummary::default(), None);
+            let roles: Vec<Role> = examiner
+                .finish()
+                .connections
+                .iter()
+                .map(|connection| connection.role)
+                .collect();
+            assert_eq!(roles, [Role::Gateway], "{snap_length}");
+        }
+    }
+
+    #[test]
+    fn https_whose_hellos_are_cut_is_not_followed_in_masses() {
+        let all = shipped::all();
+        let session = |path: &&PathBuf| path.ends_with("gateway-session/client.pcapng");
+        let path = all.iter().find(session).expect("a session through a gateway");
+        for snap_length in [60, 96] {
+            let mut examiner = Examiner::new(Options::default());
+            let mut most = 0;
+            cut(path, snap_length, 200, |frame| {
+                examiner.push(frame);
+                most = most.max(examiner.state.flows.len());
+            });
+            assert!(most <= SUSPECTS, "{snap_length}: {most}");
+        }
     }
 
     #[test]

@@ -8,8 +8,7 @@ use crate::attempt::tickets::KERBEROS;
 use crate::capture::{Batch, Frame, LinkType, Mark};
 use crate::examine::names::DNS;
 use crate::examine::{Examiner, Options, RDP_PORTS, strays, udp};
-use crate::packet::glimpse::{Glimpse, glimpse};
-use crate::packet::{GENEVE_PORT, VXLAN_PORTS};
+use crate::packet::glimpse::{Glimpse, glimpse, glimpse_inside};
 use crate::transcript::Window;
 
 /// The ports whose packets are of interest whatever they hold.
@@ -19,7 +18,7 @@ pub(super) struct Interest {
     services: PortSet,
     /// The same for UDP.
     udp_services: PortSet,
-    /// Ports on which segments and datagrams are looked at: services, lookups, tickets, tunnels.
+    /// Ports on which segments and datagrams are looked at: services, lookups, tickets.
     tcp: PortSet,
     udp: PortSet,
     /// Grows with every port that is added.
@@ -37,9 +36,6 @@ impl Interest {
         }
         for port in [DNS, KERBEROS] {
             interest.tcp.add(port);
-            interest.udp.add(port);
-        }
-        for port in VXLAN_PORTS.into_iter().chain([GENEVE_PORT]) {
             interest.udp.add(port);
         }
         interest
@@ -98,8 +94,22 @@ const UNCLEAR: u64 = 0;
 /// The first look at a frame, which depends on nothing but the frame: for [`Source::mark_with`](crate::capture::Source::mark_with), so that
 /// it is done where frames are found.
 pub fn mark(link: LinkType, bytes: &[u8]) -> Mark {
-    let word = |kind: u64, [from, to]: [u16; 2]| kind << 32 | u64::from(to) << 16 | u64::from(from);
     match glimpse(link, bytes) {
+        Glimpse::Unclear => mark_inside(link, bytes),
+        found => mark_of(&found),
+    }
+}
+
+/// The mark of a frame that may be a tunnel's.
+#[cold]
+fn mark_inside(link: LinkType, bytes: &[u8]) -> Mark {
+    mark_of(&glimpse_inside(link, bytes))
+}
+
+#[inline(always)]
+fn mark_of(found: &Glimpse<'_>) -> Mark {
+    let word = |kind: u64, [from, to]: [u16; 2]| kind << 32 | u64::from(to) << 16 | u64::from(from);
+    match *found {
         Glimpse::Tcp {
             fingerprint,
             ports,

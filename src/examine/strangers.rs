@@ -19,6 +19,10 @@ pub(super) const SERVICES: usize = 4_096;
 impl Examiner {
     /// A segment of a flow that has not shown yet what it is.
     pub(super) fn meet(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>) {
+        if glance.payload.is_empty() && segment.payload_len > 0 && !segment.flags.has(TcpFlags::SYN) {
+            // All of its first payload was cut away: what it is will not be seen.
+            return self.meet_midstream(key, packet, segment, glance);
+        }
         if glance.payload.is_empty() {
             self.learn_host(packet, glance);
             let seen = Seen::of_segment(packet.no, packet.at, Side::Client, &packet.link, &packet.ip, segment);
@@ -49,10 +53,16 @@ impl Examiner {
         if self.is_plain_https(glance.to, glance.payload, packet.at) {
             return self.turn_away(&key, packet, glance);
         }
+        let is_cut = (segment.payload.len() as u64) < u64::from(segment.payload_len);
+        let mut undecided = false;
         let reason = match gateway::hello(glance.payload) {
             Hello::Whole(hello) => self.gateway_reason(glance.to, &hello),
+            Hello::Part if is_cut => Some(self.unread_reason(glance.to, glance.payload)),
             // The rest of it decides.
-            Hello::Part => Some(Reason::Keys),
+            Hello::Part => {
+                undecided = true;
+                Some(Reason::Keys)
+            }
             Hello::No => return self.meet_midstream(key, packet, segment, glance),
         };
         let suspect = reason == Some(Reason::Suspect);
@@ -65,7 +75,7 @@ impl Examiner {
             && let Some(live) = self.state.flows.get_mut(slot)
         {
             live.role = Role::Gateway;
-            live.undecided = matches!(gateway::hello(glance.payload), Hello::Part);
+            live.undecided = undecided;
             live.gateway = Some(reason);
             let id = live.id;
             if suspect {
@@ -74,18 +84,18 @@ impl Examiner {
         }
     }
 
-    /// TLS from its middle: of interest where its host has shown since that it is a gateway.
+    /// TLS from its middle, or without its content: of interest where its host has shown that it is a gateway.
     fn meet_midstream(&mut self, key: FlowKey, packet: &Packet<'_>, segment: &Segment<'_>, glance: &Glance<'_>) {
-        let server = [glance.to, glance.from]
+        let is_tls = matches!(glance.payload, [] | [0x14..=0x17, 3, ..]);
+        let known = [glance.to, glance.from]
             .into_iter()
-            .find(|end| end.port() == HTTPS && self.state.suspects.is_shown(end.ip()));
-        let Some((server, reason)) = server
-            .filter(|_| matches!(glance.payload, [0x14..=0x17, 3, ..]))
-            .and_then(|server| Some((server, self.known_gateway(server, None)?)))
-        else {
+            .filter(|end| is_tls && end.port() == HTTPS)
+            .find_map(|end| Some((end, self.known_gateway(end, None)?)));
+        let Some((server, reason)) = known else {
             return self.turn_away(&key, packet, glance);
         };
-        self.begin(key, None, packet, segment, glance, Some(server));
+        let stranger = self.state.lobby.take(&key);
+        self.begin(key, stranger, packet, segment, glance, Some(server));
         if let Some(slot) = self.state.flows.find(&key)
             && let Some(live) = self.state.flows.get_mut(slot)
         {
@@ -94,16 +104,20 @@ impl Examiner {
         }
     }
 
-    /// A ClientHello that came in parts is whole: its flow is a gateway's, or nothing of ours.
+    /// A ClientHello that came in parts is whole, or its rest was not captured: its flow is a gateway's, or nothing of ours.
     pub(super) fn decide_https(&mut self, slot: Slot) {
         let Some(live) = self.state.flows.get(slot) else { return };
-        let hello = live.recorder.moments().iter().find_map(|moment| match &moment.what {
-            What::ClientHello(hello) => Some(hello.clone()),
+        let found = live.recorder.moments().iter().find_map(|moment| match &moment.what {
+            What::ClientHello(hello) => Some(Some(hello.clone())),
+            What::Gap(_) => Some(None),
             _ => None,
         });
-        let Some(hello) = hello else { return };
-        let since = live.tcp.last().at;
-        let reason = self.gateway_reason(live.server, &hello);
+        let Some(hello) = found else { return };
+        let (server, since) = (live.server, live.tcp.last().at);
+        let reason = match hello {
+            Some(hello) => self.gateway_reason(server, &hello),
+            None => Some(self.unread_reason(server, &[])),
+        };
         let suspect = reason == Some(Reason::Suspect);
         match reason.filter(|_| !suspect || self.has_room_for_suspect(since)) {
             Some(reason) => {

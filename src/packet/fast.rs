@@ -145,7 +145,7 @@ fn transport(b: &[u8], protocol: u8, at: usize, end: usize) -> Option<Transport>
             let h: &[u8; 8] = seen.first_chunk()?;
             let len = usize::from(be16(h, 4));
             let dst_port = be16(h, 2);
-            if len < 8 || at + len > end || tunnel::VXLAN_PORTS.contains(&dst_port) || dst_port == tunnel::GENEVE_PORT {
+            if len < 8 || at + len > end || tunnel::on_port(dst_port).is_some() {
                 return None;
             }
             (0, 8, at + len)

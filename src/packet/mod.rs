@@ -18,7 +18,6 @@ use std::net::{IpAddr, SocketAddr};
 
 pub use decode::{decode, decode_checked};
 pub(crate) use link::{PPP_ETHER, PPP_HDLC, RAW_BSDOS};
-pub use tunnel::{GENEVE_PORT, VXLAN_PORTS};
 pub(crate) use wifi::{IEEE802_11, PPI, RADIOTAP};
 
 use crate::capture::{Direction, FrameNo, Timestamp};

@@ -4,13 +4,28 @@ use super::bytes::{Bytes, be16, be32};
 use super::decode::Walk;
 use super::{Cut, CutReason, Packet, TunnelKind, ip, link};
 
-/// UDP ports that may carry VXLAN: the registered one, and the one that Linux used before and overlays still use.
-pub const VXLAN_PORTS: [u16; 2] = [4789, 8472];
-/// The UDP port of GENEVE.
-pub const GENEVE_PORT: u16 = 6081;
+/// What tunnel a UDP datagram to this port may be.
+#[inline(always)]
+pub(super) fn on_port(dst_port: u16) -> Option<OnUdp> {
+    match dst_port {
+        // The registered port, and the one that Linux used before and overlays still use.
+        4789 | 8472 => Some(OnUdp::Vxlan),
+        6081 => Some(OnUdp::Geneve),
+        _ => None,
+    }
+}
+
+/// A tunnel over UDP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnUdp {
+    /// RFC 7348.
+    Vxlan,
+    /// RFC 8926.
+    Geneve,
+}
 
 /// Transparent Ethernet Bridging.
-const ETHERNET_BRIDGING: u16 = 0x6558;
+pub(super) const ETHERNET_BRIDGING: u16 = 0x6558;
 
 /// An MPLS label stack, RFC 3032. The label does not say what follows: the first nibble does (RFC 4928), and what is neither IPv4 nor IPv6 is taken as an
 /// Ethernet pseudowire with (RFC 4448) or without control word.
@@ -123,13 +138,10 @@ fn erspan<'a>(walk: Walk, b: Bytes<'a>) -> Result<Packet<'a>, Cut> {
 
 /// The payload of a UDP datagram as a tunnel, where its destination port may be one's and its header agrees.
 pub(super) fn udp<'a>(walk: Walk, dst_port: u16, b: Bytes<'a>) -> Option<Result<Packet<'a>, Cut>> {
-    if VXLAN_PORTS.contains(&dst_port) {
-        Some(vxlan(walk, b))
-    } else if dst_port == GENEVE_PORT {
-        Some(geneve(walk, b))
-    } else {
-        None
-    }
+    Some(match on_port(dst_port)? {
+        OnUdp::Vxlan => vxlan(walk, b),
+        OnUdp::Geneve => geneve(walk, b),
+    })
 }
 
 /// VXLAN, RFC 7348 section 5; the group policy extension's bits are let pass.

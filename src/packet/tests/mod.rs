@@ -1,6 +1,6 @@
 //! Frames made by hand and by generators, and what has to be read from them.
 
-mod agreement;
+pub(super) mod agreement;
 mod encapsulation;
 mod headers;
 mod oracle;
