@@ -348,7 +348,7 @@ impl Case<'_> {
         let text = if line.text.is_empty() {
             format!("a message of the {}", line.side)
         } else {
-            line.text.to_string()
+            line.text.written()
         };
         self.shows(line.frames.last, line.at, text)
     }

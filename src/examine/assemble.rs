@@ -101,21 +101,24 @@ pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context, pl
 /// Gives back the room that lists and words had to grow in: thousands of rows are kept to the end.
 fn shrink(connection: &mut model::Connection) {
     connection.timeline.shrink_to_fit();
-    connection.timeline.iter_mut().for_each(|step| step.text.shrink_to_fit());
+    connection.timeline.iter_mut().for_each(|step| trim(&mut step.text));
     connection.metrics.facts.shrink_to_fit();
-    connection
-        .metrics
-        .facts
-        .iter_mut()
-        .for_each(|(_, words)| words.shrink_to_fit());
+    connection.metrics.facts.iter_mut().for_each(|(_, words)| trim(words));
     connection.vantage_why.shrink_to_fit();
     let verdict = Arc::make_mut(&mut connection.verdict);
     verdict.evidence.shrink_to_fit();
-    verdict.evidence.iter_mut().for_each(|evidence| evidence.text.shrink_to_fit());
+    verdict.evidence.iter_mut().for_each(|evidence| trim(&mut evidence.text));
     verdict.remedies.shrink_to_fit();
-    verdict.remedies.iter_mut().for_each(|remedy| remedy.text.shrink_to_fit());
+    verdict.remedies.iter_mut().for_each(|remedy| trim(&mut remedy.text));
     verdict.alternatives.shrink_to_fit();
-    verdict.alternatives.iter_mut().for_each(|other| other.why.shrink_to_fit());
+    verdict.alternatives.iter_mut().for_each(|other| trim(&mut other.why));
+}
+
+/// Gives back what words do not need, where it is so much that an allocator would notice: it has sizes 16 bytes apart.
+fn trim(text: &mut String) {
+    if text.capacity() - text.len() >= 16 {
+        text.shrink_to_fit();
+    }
 }
 
 /// The name of a connection's server: as TLS asked for it, or as a lookup told it.

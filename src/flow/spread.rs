@@ -83,8 +83,19 @@ impl Spread {
             Some(many) => many.record_n(micros, n).unwrap_or_default(),
             None => {
                 let micros = u32::try_from(micros).unwrap_or(u32::MAX);
+                self.make_room(n as usize);
                 self.few.extend(std::iter::repeat_n(micros, n as usize));
             }
+        }
+    }
+
+    /// They grow in fewer steps than by doubling, for each step asks for memory.
+    fn make_room(&mut self, more: usize) {
+        const STEPS: [usize; 3] = [16, 48, FEW];
+        let wanted = self.few.len() + more;
+        if wanted > self.few.capacity() {
+            let room = STEPS.into_iter().find(|step| *step >= wanted).unwrap_or(wanted);
+            self.few.reserve_exact(room - self.few.len());
         }
     }
 

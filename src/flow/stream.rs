@@ -102,6 +102,9 @@ impl Stream {
                 if self.recent.len() >= PRINTS {
                     self.recent.pop_front();
                 }
+                if self.recent.len() == self.recent.capacity() {
+                    self.recent.reserve_exact(PRINTS / 2);
+                }
                 self.recent.push_back(print);
                 None
             }

@@ -55,7 +55,7 @@ pub fn steps(t: &Transcript, progress: &Progress) -> Vec<Step> {
                 frame: Some(line.frames.last),
                 speaker: speaker(line.side),
                 phase: phase_at(line.at),
-                text: line.text.to_string(),
+                text: line.text.written(),
                 inferred: line.inferred,
                 lost: false,
             });

@@ -74,7 +74,7 @@ fn http_error(case: &Case<'_>, line: &Line, status: Option<u16>) -> Finding {
     let summary = match status {
         Some(status) => format!(
             "the gateway {host} answered the client's request with {}. {}",
-            line.text.to_string().replace("HTTP ", "HTTP status "),
+            line.text.written().replace("HTTP ", "HTTP status "),
             known.map_or_else(|| format!("Status {status} is an error."), |known| known.meaning.to_owned())
         ),
         None => format!(

@@ -14,6 +14,8 @@ use crate::transcript::tcp::Transcript;
 const TICKET_MAX: usize = 1_100;
 /// See [`TICKET_MAX`].
 const TICKET_MIN: usize = 60;
+/// Most connections have no more records than this before the session.
+const LOGON: usize = 32;
 /// In a split record, TLS 1.0 sends one byte ahead (the countermeasure to BEAST).
 const SPLIT: usize = 1;
 
@@ -66,7 +68,7 @@ impl Record {
 
 /// The records with application data at `depth`, in order, and alerts among them.
 pub(super) fn collect(t: &Transcript, depth: Depth) -> Vec<Record> {
-    let mut records: Vec<Record> = Vec::new();
+    let mut records: Vec<Record> = Vec::with_capacity(LOGON);
     for moment in t.moments.iter().filter(|moment| moment.depth == depth) {
         let What::Sealed(sealed) = &moment.what else { continue };
         let alert = match sealed.kind {

@@ -1,7 +1,7 @@
 //! What a hidden or an opened message means for the course of a connection, whichever way it became known.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use crate::capture::Timestamp;
 use crate::flow::Side;
@@ -164,6 +164,29 @@ impl Words {
         }
     }
 
+    /// As text.
+    pub fn written(&self) -> String {
+        let (size, under, what) = match self {
+            Words::Plain(text) => return text.clone().into_owned(),
+            Words::Taken { size, under, what } => (size, *under, what),
+        };
+        let mut text = String::with_capacity(under.len() + what.len() + 24);
+        // A String takes everything.
+        let _ = match size.exact() {
+            Some(exact) => write!(text, "{exact} bytes "),
+            None => write!(text, "{} to {} bytes ", size.min, size.max),
+        };
+        text.push_str(under);
+        text.push_str(": ");
+        // What is under TLS according to the words is under the same.
+        if under == TLS {
+            text.push_str(what);
+        } else {
+            text.push_str(&what.replace(TLS, under));
+        }
+        text
+    }
+
     /// Says that a record is protected by something else than TLS alone.
     pub(super) fn protect(&mut self, by: &'static str) {
         if let Words::Taken { under, .. } = self {
@@ -174,18 +197,6 @@ impl Words {
 
 impl fmt::Display for Words {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Words::Plain(text) => f.write_str(text),
-            Words::Taken { size, under, what } => {
-                match size.exact() {
-                    Some(exact) => write!(f, "{exact} bytes {under}: ")?,
-                    None => write!(f, "{} to {} bytes {under}: ", size.min, size.max)?,
-                }
-                // What is under TLS according to the words is under the same.
-                let mut parts = what.split(TLS);
-                f.write_str(parts.next().unwrap_or_default())?;
-                parts.try_for_each(|part| write!(f, "{under}{part}"))
-            }
-        }
+        f.write_str(&self.written())
     }
 }
