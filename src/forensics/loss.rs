@@ -1,6 +1,6 @@
 //! What was sent and never acknowledged, how much was sent twice, and which side of the capture loses it.
 
-use crate::capture::Span;
+use crate::capture::{FrameNo, Span};
 use crate::flow::{Connection, Marks, Seen, Side};
 use crate::packet::TcpFlags;
 use crate::transcript::Transcript;
@@ -22,10 +22,12 @@ pub struct Unanswered {
     pub heard_before: Option<Seen>,
     /// The first packet of the other side that arrived well after it, although it acknowledges nothing of it.
     pub heard_after: Option<Seen>,
+    /// The first packet of the other side after the waiting side had given up.
+    pub heard_too_late: Option<Seen>,
     /// Whether these are keep-alive probes of an idle connection.
     pub probes: bool,
-    /// Whether the waiting side gave up with a RST of its own.
-    pub gave_up: bool,
+    /// The RST with which the waiting side gave up. What the other side says after it finds nobody who could answer.
+    pub gave_up: Option<FrameNo>,
 }
 
 /// How many repetitions are kept.
@@ -42,7 +44,7 @@ impl Unanswered {
     /// Whether this is more than a capture that ends while something is under way.
     pub fn is_telling(&self, t: &Transcript) -> bool {
         // Probes are few and far between: the RST after them says that they were given up.
-        if self.probes && self.gave_up && self.repeats >= 1 {
+        if self.probes && self.gave_up.is_some() && self.repeats >= 1 {
             return true;
         }
         let watched = t.window.last.since(self.first.at);
@@ -64,7 +66,6 @@ pub fn unanswered(t: &Transcript) -> Option<Unanswered> {
 
 fn of_side(tcp: &Connection, side: Side) -> Option<Unanswered> {
     let half = &tcp.half[side];
-    let other = &tcp.half[side.other()];
     // A reset of the other side is an answer.
     let answered = tcp.resets.iter().any(|reset| reset.seen.side == side.other());
     if answered || tcp.handshake.syn.is_some() && tcp.handshake.ack.is_none() {
@@ -81,6 +82,7 @@ fn of_side(tcp: &Connection, side: Side) -> Option<Unanswered> {
             .iter()
             .filter(move |seen| seen.side == side && !seen.is_reset() && own_end.is_none_or(|end| seen.no < end))
     };
+    let heard = |seen: &&Seen| seen.side == side.other() && !seen.is_reset() && own_end.is_none_or(|end| seen.no < end);
     let unacked = |seen: &Seen| half.acked.is_none_or(|acked| (seen.end().wrapping_sub(acked) as i32) > 0);
     let carries = |seen: &Seen| seen.len > 0 || seen.flags.has(TcpFlags::FIN);
     let mut outstanding = speaks().filter(|seen| carries(seen) && unacked(seen) && !seen.marks.has(Marks::KEEP_ALIVE));
@@ -93,13 +95,12 @@ fn of_side(tcp: &Connection, side: Side) -> Option<Unanswered> {
             (*first, copies, false)
         }
         None => {
-            let since = other.last.map_or(tcp.first().no, |last| last.no);
+            let since = tcp.log.iter().rfind(heard).map_or(tcp.first().no, |last| last.no);
             let mut probes = speaks().filter(|seen| seen.marks.has(Marks::KEEP_ALIVE) && seen.no > since);
             (*probes.next()?, probes.collect(), true)
         }
     };
     let last = copies.last().map_or(first, |seen| **seen);
-    let heard = |seen: &&Seen| seen.side == side.other() && !seen.is_reset();
     let late = first.at.plus(Span::millis(300));
     Some(Unanswered {
         waiting: side,
@@ -114,8 +115,12 @@ fn of_side(tcp: &Connection, side: Side) -> Option<Unanswered> {
             .filter(heard)
             .find(|seen| seen.no > first.no && seen.at > late)
             .copied(),
+        heard_too_late: own_end.and_then(|end| {
+            let mut after = tcp.log.iter().filter(|seen| seen.no > end && seen.at > late);
+            after.find(|seen| seen.side == side.other() && !seen.is_reset()).copied()
+        }),
         probes,
-        gave_up: own_end.is_some(),
+        gave_up: own_end,
     })
 }
 

@@ -6,6 +6,7 @@ import capture
 from packets import ACK, RST, Packet, reset
 from scene import scene
 from scenes.resets import session_data
+from software import SERVER_NAME, freerdp, xrdp
 from wire import once
 
 
@@ -62,6 +63,18 @@ def routed_reset(lab):
     pair = lab.pair()
     assert pair.until("session") and pair.traffic()
     pair.server.abort()
+
+
+@scene("double-routed-drop", "Both sides of a router that begins to drop the session: keep-alives fail, the client resets, the server speaks later")
+def routed_drop(lab):
+    road(lab)
+    routed(lab)
+    xrdp(lab, lab.certificate(name=SERVER_NAME))
+    process = freerdp(lab, lab.server.v4, "/sec:tls", keys=False)
+    time.sleep(4)
+    lab.net["r2"].firewall("forward", "tcp dport 3389 drop", "tcp sport 3389 drop")
+    time.sleep(20)
+    process.kill()
 
 
 @scene("double-routed-injected", "Both sides of a router in one capture; a device between it and the client resets both ends")

@@ -73,13 +73,20 @@ fn finding(case: &Case<'_>, lost: &Unanswered) -> Finding {
     let repeats_itself = tcp
         .log
         .iter()
-        .find(|seen| seen.side == other && seen.no > lost.first.no && seen.has_data() && seen.marks.has(Marks::RETRANSMISSION));
+        .filter(|seen| seen.side == other && seen.no > lost.first.no && lost.gave_up.is_none_or(|end| seen.no < end))
+        .find(|seen| seen.has_data() && seen.marks.has(Marks::RETRANSMISSION));
     let (way, hint) = match (lost.heard_after, repeats_itself) {
         (Some(_), Some(_)) => (
             format!("the {other} is still heard, so only the way from the {side} to the {other} is broken"),
             true,
         ),
         (Some(_), None) => (format!("the {other} is still heard, but acknowledges nothing of it"), true),
+        (None, _) if lost.heard_too_late.is_some() => (
+            format!(
+                "nothing of the {other} was heard until the {side} gave up; it speaks later, so that it was up, and one direction or both are broken"
+            ),
+            false,
+        ),
         (None, _) => (
             format!(
                 "nothing of the {other} is heard any more; from here it cannot be told which direction is broken, or whether the {other} is down"
@@ -94,9 +101,13 @@ fn finding(case: &Case<'_>, lost: &Unanswered) -> Finding {
         .collect();
     let what = if lost.probes { "keep-alive probes" } else { "data" };
     let mut summary = format!(
-        "the path to {} lost what the {side} sent: its {what} were repeated {} times in {} and never acknowledged; {way}",
+        "the path to {} lost what the {side} sent: its {what} were repeated {} in {} and never acknowledged; {way}",
         case.server_label(),
-        lost.repeats,
+        if lost.repeats == 1 {
+            "once".to_owned()
+        } else {
+            format!("{} times", lost.repeats)
+        },
         human(lost.lasted())
     );
     if !rates.is_empty() {
@@ -124,6 +135,10 @@ fn finding(case: &Case<'_>, lost: &Unanswered) -> Finding {
     .because(
         lost.heard_before
             .map(|seen| case.packet(&seen, format!("the last packet of the {other} before it"))),
+    )
+    .because(
+        lost.heard_too_late
+            .map(|seen| case.packet(&seen, format!("the {other} speaks again, after the {side} had given up"))),
     );
     let verdict = match case.close {
         Close::Reset { .. } => verdict.because(case.close_evidence()),
