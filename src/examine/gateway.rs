@@ -341,6 +341,13 @@ mod tests {
         assert!(hellos > 20 && named > 10, "{hellos} {named}");
     }
 
+    /// A session through a gateway.
+    fn session() -> PathBuf {
+        let mut all = shipped::all().into_iter();
+        all.find(|path| path.ends_with("gateway-session/client.pcapng"))
+            .expect("a shipped capture")
+    }
+
     /// The frames of a shipped capture, cut by a snap length, `copies` times from other ports of the client.
     fn cut(path: &Path, snap_length: usize, copies: u16, mut take: impl FnMut(&Frame<'_>)) {
         for n in 0..copies {
@@ -361,15 +368,13 @@ mod tests {
 
     #[test]
     fn a_named_gateway_is_known_although_a_snap_length_cuts_its_hellos() {
-        let all = shipped::all();
-        let session = |path: &&PathBuf| path.ends_with("gateway-session/client.pcapng");
-        let path = all.iter().find(session).expect("a session through a gateway");
+        let path = session();
         for snap_length in [60, 96] {
             let mut examiner = Examiner::new(Options {
                 gateways: vec!["10.1.3.5".to_owned()],
                 ..Options::default()
             });
-            cut(path, snap_length, 1, |frame| examiner.push(frame));
+            cut(&path, snap_length, 1, |frame| examiner.push(frame));
             examiner.end_source(SourceSummary::default(), None);
             let roles: Vec<Role> = examiner
                 .finish()
@@ -383,13 +388,11 @@ mod tests {
 
     #[test]
     fn https_whose_hellos_are_cut_is_not_followed_in_masses() {
-        let all = shipped::all();
-        let session = |path: &&PathBuf| path.ends_with("gateway-session/client.pcapng");
-        let path = all.iter().find(session).expect("a session through a gateway");
+        let path = session();
         for snap_length in [60, 96] {
             let mut examiner = Examiner::new(Options::default());
             let mut most = 0;
-            cut(path, snap_length, 200, |frame| {
+            cut(&path, snap_length, 200, |frame| {
                 examiner.push(frame);
                 most = most.max(examiner.state.flows.len());
             });
