@@ -13,8 +13,8 @@ const ON_THE_SPOT: usize = 64;
 /// So many bytes of attempts make up a load for the thread that judges: each load wakes it. A docket is no heavier by more than one attempt.
 pub(super) const LOAD: usize = 192 << 10;
 /// So many loads wait while one is judged and the next one grows. They come in heaps, when memory is short and when time has passed; but what
-/// waits takes memory, up to 3 MiB.
-const WAITING: usize = 16;
+/// waits takes memory, where short connections wait three times what they weigh.
+const WAITING: usize = 6;
 
 /// Attempts that settled at one time, and what was known around them.
 pub(super) type Docket = (Vec<Attempt>, Context);
