@@ -206,6 +206,31 @@ fn strangers_in_between_change_nothing() {
     });
 }
 
+/// A gateway answers one connection of a tunnel on the other: wherever the capture stops and stays silent, it owes the tunnel nothing that can
+/// be seen.
+#[test]
+fn a_tunnel_over_two_connections_does_not_hang_where_the_capture_ends() {
+    let path = golden::captures().join("gateway-session-two-channels/client.pcapng");
+    let frames = frames_of(&path);
+    let mut in_tunnel = 0;
+    for end in 20..frames.len().min(60) {
+        let mut cut = frames[..end].to_vec();
+        let mut silence = cut.last().expect("a frame").clone();
+        silence.at = silence.at.plus(Span::secs(15));
+        // A gratuitous ARP of nobody: time passes.
+        silence.bytes = [&[0xFF; 6][..], &[2, 0, 0, 0, 0, 0x99, 8, 6], &[0; 28]].concat();
+        silence.wire_len = silence.bytes.len() as u32;
+        cut.push(silence);
+        for connection in judge(&cut, &[]).connections {
+            if connection.phase == rdpwhy::transcript::Phase::Gateway {
+                in_tunnel += 1;
+                assert_eq!(connection.verdict.cause.slug, "capture_incomplete", "{end}");
+            }
+        }
+    }
+    assert!(in_tunnel > 10, "{in_tunnel}");
+}
+
 #[test]
 fn frames_in_any_order_are_survived() {
     for (place, (name, path, truth)) in golden::truths().iter().enumerate() {

@@ -137,7 +137,7 @@ def certificate_question_no(lab):
 
 
 def asked_without_tickets(lab):
-    """xfreerdp asks its user about the certificate of a TLS 1.3 host that sends no session tickets, as Windows sends none."""
+    """xfreerdp asks its user about the certificate of a TLS 1.3 host that sends no session tickets."""
     network(lab)
     context = tlspeer.server_context(lab.certificate(name=SERVER_NAME), "1.3")
     context.num_tickets = 0

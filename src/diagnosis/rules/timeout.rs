@@ -13,7 +13,7 @@ use crate::transcript::{Phase, SealedKind};
 
 /// A side that owes an answer so long, when the other side loses patience, is slow.
 const SLOW: Span = Span::secs(5);
-/// A server that owes an answer so long hangs, although its client still waits: no healthy service thinks so long, and clients begin to give up.
+/// A server that owes an answer so long when the capture ends may hang, although its client still waits: clients begin to give up by then.
 const HANGS: Span = Span::secs(10);
 /// A round trip above this is a slow path; satellites need 600 ms.
 const SLOW_PATH: Span = Span::millis(1500);
@@ -44,8 +44,8 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         Some(seen) => seen.side,
     };
     let Some(closer) = closer else {
-        // A client that does not go on may be asking its user.
-        let hangs = waiting == Side::Client && waited >= HANGS;
+        // A client that does not go on may be asking its user. A gateway answers one connection of a tunnel on the other, and waits for its host.
+        let hangs = waiting == Side::Client && waited >= HANGS && case.phase() != Phase::Gateway;
         return hangs.then(|| slow_side(case, waiting, said, waited)).flatten();
     };
     if closer == Side::Client && is_mute(case) {
@@ -231,12 +231,20 @@ fn slow_side(case: &Case<'_>, waiting: Side, said: Option<&Seen>, waited: Span) 
         let (frame, at) = case.t.tcp.handshake.syn_ack?;
         Some(case.shows(frame, at, format!("the path is quick: a round trip takes {}", human(rtt))))
     }));
+    let (other, why) = if open {
+        (
+            &CAPTURE_INCOMPLETE,
+            "the answer may have come after the capture's end: let it run until the client shows its error",
+        )
+    } else {
+        (
+            &ABORTED_BY_CLIENT,
+            "the user may have cancelled meanwhile; the host owed an answer all the same",
+        )
+    };
     let verdict = match slow {
-        Side::Server => if open {
-            verdict.or(&CAPTURE_INCOMPLETE, "the answer may have come after the capture's end: let it run until the client shows its error")
-        } else {
-            verdict.or(&ABORTED_BY_CLIENT, "the user may have cancelled meanwhile; the host owed an answer all the same")
-        }
+        Side::Server => verdict
+            .or(other, why)
             .remedy(format!("on {}: load, memory and disk at this time, and the reach of its domain controllers and revocation lists: in TLS and CredSSP they are asked before the answer", case.server_host()))
             .remedy("on the host: is TermService hanging? `Get-Service TermService`, event log Microsoft-Windows-RemoteDesktopServices-RdpCoreTS/Operational; restart the service in a maintenance window")
             .remedy("if hundreds of connections arrive from everywhere, a scan keeps the listener busy: put it behind a VPN or RD Gateway"),
