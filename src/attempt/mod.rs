@@ -4,6 +4,7 @@ pub mod lookups;
 pub mod tickets;
 pub mod udp;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -44,15 +45,15 @@ const RETRY: Span = Span::secs(5);
 /// A client that left on its own after it had seen the certificate may be asking its user, who answers within this time.
 const PROMPT: Span = Span::secs(60);
 
-/// One user action.
+/// One user action; `P` is how far each of its connections came.
 #[derive(Clone, Debug)]
-pub struct Attempt {
+pub struct Attempt<P = Progress> {
     /// Its number while it is worked on.
     pub id: u32,
     /// The client.
     pub client: IpAddr,
     /// Its TCP connections, by time.
-    pub connections: Vec<(Transcript, Progress)>,
+    pub connections: Vec<(Transcript, P)>,
     /// Its UDP conversations, by time.
     pub udp: Vec<(UdpTranscript, UdpProgress)>,
     // What is asked for at every sweep and of every connection of the client, reckoned anew with everything that is added: to look it up
@@ -63,9 +64,13 @@ pub struct Attempt {
     open_until: Timestamp,
 }
 
-impl Attempt {
+/// An action that may still grow, or is on its way to its judge. How far a connection came is a long reading, which few are asked for
+/// before they are judged, in a thread beside.
+pub type Gathered = Attempt<OnceCell<Progress>>;
+
+impl Gathered {
     /// An action of which nothing is known yet.
-    fn new(id: u32, client: IpAddr) -> Attempt {
+    fn new(id: u32, client: IpAddr) -> Gathered {
         Attempt {
             id,
             client,
@@ -79,12 +84,12 @@ impl Attempt {
     }
 
     /// Adds a connection, by time of its start.
-    fn add(&mut self, t: Transcript, progress: Progress) {
-        let (server, ended, weight) = (t.server.ip(), t.ended(), weight(&t, &progress));
+    fn add(&mut self, t: Transcript) {
+        let (server, ended, weight) = (t.server.ip(), t.ended(), t.weight());
         let at = self.connections.partition_point(|(other, _)| other.started() <= t.started());
         // A transcript is large: no room is made for more than there are.
         self.connections.reserve_exact(1);
-        self.connections.insert(at, (t, progress));
+        self.connections.insert(at, (t, OnceCell::new()));
         self.reckon(server, ended, weight);
     }
 
@@ -98,10 +103,44 @@ impl Attempt {
         let patient = self
             .connections
             .last()
-            .is_some_and(|(t, progress)| may_be_asking(t, progress));
+            .is_some_and(|(t, progress)| may_be_asking(t, || progress.get_or_init(|| Progress::of(t)).phase));
         self.open_until = self.ended.plus(if patient { PROMPT } else { RETRY });
     }
 
+    /// Whether this connection belongs to the action.
+    pub fn takes(&self, t: &Transcript) -> bool {
+        self.client == t.client.ip() && self.tried(t.server.ip()) && t.started() <= self.open_until() && {
+            // Two sessions that run side by side are two actions; a gateway's pair of channels is one.
+            let alongside = self.connections.iter().any(|(other, progress)| {
+                other.ended() > t.started()
+                    && other.role == Role::Rdp
+                    && t.role == Role::Rdp
+                    && progress.get_or_init(|| Progress::of(other)).phase == Phase::Session
+            });
+            !alongside
+        }
+    }
+
+    /// The action with how far each of its connections came.
+    pub fn read(self) -> Attempt {
+        let read = |(t, progress): (Transcript, OnceCell<Progress>)| {
+            let progress = progress.into_inner().unwrap_or_else(|| Progress::of(&t));
+            (t, progress)
+        };
+        Attempt {
+            id: self.id,
+            client: self.client,
+            connections: self.connections.into_iter().map(read).collect(),
+            udp: self.udp,
+            servers: self.servers,
+            ended: self.ended,
+            weight: self.weight,
+            open_until: self.open_until,
+        }
+    }
+}
+
+impl<P> Attempt<P> {
     /// The time of its first packet.
     pub fn started(&self) -> Timestamp {
         let udp = self.udp.iter().map(|(t, _)| t.started());
@@ -138,27 +177,11 @@ impl Attempt {
     pub fn open_until(&self) -> Timestamp {
         self.open_until
     }
-
-    /// Whether this connection belongs to the action.
-    pub fn takes(&self, t: &Transcript) -> bool {
-        self.client == t.client.ip() && self.tried(t.server.ip()) && t.started() <= self.open_until() && {
-            // Two sessions that run side by side are two actions; a gateway's pair of channels is one.
-            let alongside = self.connections.iter().any(|(other, progress)| {
-                other.ended() > t.started() && progress.phase == Phase::Session && other.role == Role::Rdp && t.role == Role::Rdp
-            });
-            !alongside
-        }
-    }
-}
-
-/// The memory that a connection takes, in bytes.
-fn weight(t: &Transcript, progress: &Progress) -> usize {
-    t.weight() + progress.weight()
 }
 
 /// Whether the client may have left to ask its user about a certificate or for credentials: it closed first, after it had seen what
 /// to ask about, and nobody had refused anything.
-fn may_be_asking(t: &Transcript, progress: &Progress) -> bool {
+fn may_be_asking(t: &Transcript, phase: impl FnOnce() -> Phase) -> bool {
     let refused = t
         .confirm()
         .is_some_and(|(_, confirm)| matches!(confirm.answer, Answer::Failure { .. }));
@@ -170,14 +193,14 @@ fn may_be_asking(t: &Transcript, progress: &Progress) -> bool {
     !refused
         && left_first
         && t.tcp.opening != Opening::MidStream
-        && matches!(progress.phase, Phase::X224 | Phase::Tls | Phase::CredSsp | Phase::Mcs)
+        && matches!(phase(), Phase::X224 | Phase::Tls | Phase::CredSsp | Phase::Mcs)
 }
 
 /// Gathers transcripts into attempts.
 #[derive(Debug)]
 pub struct Gatherer {
     /// Attempts that may still grow, by client, so that a flood of clients costs each only its own.
-    open: BTreeMap<IpAddr, Vec<Attempt>>,
+    open: BTreeMap<IpAddr, Vec<Gathered>>,
     /// Conversations whose attempt is not known yet.
     udp: Vec<Waiting>,
     next: u32,
@@ -204,30 +227,29 @@ impl Gatherer {
 
     /// Takes a finished connection in.
     pub fn push(&mut self, t: Transcript) {
-        let progress = Progress::of(&t);
-        self.weight += weight(&t, &progress);
+        self.weight += t.weight();
         let most = self.most;
         let open = self.open.entry(t.client.ip()).or_default();
         let takes = open.iter_mut().rev().find(|attempt| attempt.takes(&t));
         match takes {
             Some(attempt) if attempt.connections.len() < most => {
-                attempt.add(t, progress);
+                attempt.add(t);
                 return;
             }
             Some(_) => self.divided += 1,
             None => {}
         }
         self.next += 1;
-        let mut attempt = Attempt::new(self.next, t.client.ip());
-        attempt.add(t, progress);
+        let mut attempt = Gathered::new(self.next, t.client.ip());
+        attempt.add(t);
         open.push(attempt);
     }
 
     /// The attempts to which nothing can be added any more at `now`, given the starts of connections that are still followed.
-    pub fn settled(&mut self, now: Timestamp, still_followed: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
+    pub fn settled(&mut self, now: Timestamp, still_followed: impl Fn(&Gathered) -> bool) -> Vec<Gathered> {
         self.attach();
         let most = self.most;
-        let mut ripe: Vec<Attempt> = Vec::new();
+        let mut ripe: Vec<Gathered> = Vec::new();
         self.open.retain(|_, open| {
             ripe.extend(open.extract_if(.., |attempt| {
                 attempt.connections.len() >= most || (attempt.open_until() < now && !still_followed(attempt))
@@ -235,14 +257,14 @@ impl Gatherer {
             !open.is_empty()
         });
         ripe.extend(self.alone(now, |attempt| !still_followed(attempt)));
-        self.weight = self.weight.saturating_sub(ripe.iter().map(Attempt::weight).sum());
+        self.weight = self.weight.saturating_sub(ripe.iter().map(Gathered::weight).sum());
         ripe.sort_unstable_by_key(|attempt| attempt.id);
         ripe
     }
 
     /// Takes attempts out although something might still be added, those that ended first before others, until no more than
     /// `weight` bytes are waiting.
-    pub fn hurry(&mut self, weight: usize) -> Vec<Attempt> {
+    pub fn hurry(&mut self, weight: usize) -> Vec<Gathered> {
         self.attach();
         let mut ends: Vec<(Timestamp, u32, usize)> = self
             .open
@@ -290,10 +312,10 @@ impl Gatherer {
     }
 
     /// All attempts, at the end.
-    pub fn finish(&mut self) -> Vec<Attempt> {
+    pub fn finish(&mut self) -> Vec<Gathered> {
         self.attach();
         self.weight = 0;
-        let mut all: Vec<Attempt> = std::mem::take(&mut self.open).into_values().flatten().collect();
+        let mut all: Vec<Gathered> = std::mem::take(&mut self.open).into_values().flatten().collect();
         all.extend(self.alone(Timestamp(i64::MAX), |_| true));
         all.sort_unstable_by_key(|attempt| attempt.id);
         all

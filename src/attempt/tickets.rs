@@ -1,7 +1,10 @@
 //! What the KDC answered to which client: Kerberos beside Remote Desktop, over UDP and TCP 88.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
+
+use rustc_hash::FxHashMap;
 
 use crate::capture::{FrameNo, Timestamp};
 use crate::protocol::kerberos::{Body, Kind, Message, Refusal};
@@ -41,6 +44,8 @@ pub enum Says {
 #[derive(Clone, Debug, Default)]
 pub struct Tickets {
     answers: VecDeque<Answer>,
+    /// The places of each client's answers, counted from the first of all, those that left included.
+    by_client: FxHashMap<IpAddr, VecDeque<u64>>,
     /// Answers that left to stay within memory.
     pub forgotten: u64,
 }
@@ -86,31 +91,43 @@ impl Tickets {
     }
 
     fn add(&mut self, answer: Answer) {
-        if self.answers.len() >= ANSWERS {
-            self.answers.pop_front();
+        if self.answers.len() >= ANSWERS
+            && let Some(gone) = self.answers.pop_front()
+        {
             self.forgotten += 1;
+            // The oldest of all is the oldest of its client.
+            if let Entry::Occupied(mut places) = self.by_client.entry(gone.client) {
+                places.get_mut().pop_front();
+                if places.get().is_empty() {
+                    places.remove();
+                }
+            }
         }
+        let place = self.forgotten + self.answers.len() as u64;
+        self.by_client.entry(answer.client).or_default().push_back(place);
         self.answers.push_back(answer);
+    }
+
+    /// The answers to one client, in order.
+    fn to(&self, client: IpAddr) -> impl DoubleEndedIterator<Item = &Answer> {
+        let places = self.by_client.get(&client).into_iter().flatten();
+        places.filter_map(|place| self.answers.get(usize::try_from(place - self.forgotten).ok()?))
     }
 
     /// The answers to these clients.
     pub fn of(&self, clients: &BTreeSet<IpAddr>) -> Tickets {
-        Tickets {
-            answers: self
-                .answers
-                .iter()
-                .filter(|answer| clients.contains(&answer.client))
-                .cloned()
-                .collect(),
+        let mut some = Tickets {
             forgotten: self.forgotten,
-        }
+            ..Tickets::default()
+        };
+        let answers = clients.iter().flat_map(|client| self.to(*client));
+        answers.for_each(|answer| some.add(answer.clone()));
+        some
     }
 
     /// The answers to `client` from `from` to `to`, in order.
     pub fn between(&self, client: IpAddr, from: Timestamp, to: Timestamp) -> impl DoubleEndedIterator<Item = &Answer> {
-        self.answers
-            .iter()
-            .filter(move |answer| answer.client == client && (from..=to).contains(&answer.at))
+        self.to(client).filter(move |answer| (from..=to).contains(&answer.at))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use crate::attempt::{Attempt, Gatherer};
+use crate::attempt::{Attempt, Gathered, Gatherer};
 use crate::capture::{Span, Timestamp};
 use crate::transcript::{Progress, Role, Transcript, UdpProgress, UdpTranscript};
 
@@ -17,7 +17,7 @@ const TOGETHER: Span = Span::secs(30);
 /// A conversation without TCP is given up for lost after this time: TCP may only be judged later.
 const ALONE: Span = Span::secs(60);
 
-impl Attempt {
+impl<P> Attempt<P> {
     /// Whether this conversation belongs to the action, told by addresses and time.
     pub fn takes_udp(&self, t: &UdpTranscript) -> bool {
         self.client == t.client.ip() && self.tried(t.server.ip()) && {
@@ -26,6 +26,9 @@ impl Attempt {
         }
     }
 
+}
+
+impl Attempt {
     /// The TCP connection that ran beside a conversation: to the same host, under way when it began, and the one that came furthest.
     pub fn beside(&self, t: &UdpTranscript) -> Option<&(Transcript, Progress)> {
         let role = if t.role == Role::GatewayUdp {
@@ -39,6 +42,9 @@ impl Attempt {
             .max_by_key(|(tcp, progress)| (tcp.server.ip() == t.server.ip(), tcp.role == role, progress.phase))
     }
 
+}
+
+impl Gathered {
     /// Adds a conversation, by time of its start.
     fn add_udp(&mut self, waiting: Waiting) {
         let (t, progress) = *waiting;
@@ -85,7 +91,7 @@ impl Gatherer {
             let attempt = match place {
                 Some((client, at)) => self.open.get_mut(client).and_then(|open| open.get_mut(*at)),
                 None => self.open.get_mut(&t.client.ip()).and_then(|open| {
-                    let takes = |attempt: &&mut Attempt| attempt.udp.len() < most && attempt.takes_udp(t);
+                    let takes = |attempt: &&mut Gathered| attempt.udp.len() < most && attempt.takes_udp(t);
                     open.iter_mut().rfind(takes)
                 }),
             };
@@ -114,7 +120,7 @@ impl Gatherer {
     }
 
     /// Conversations without TCP, as attempts of their own; `is_over` says that no TCP can come for one.
-    pub(super) fn alone(&mut self, now: Timestamp, is_over: impl Fn(&Attempt) -> bool) -> Vec<Attempt> {
+    pub(super) fn alone(&mut self, now: Timestamp, is_over: impl Fn(&Gathered) -> bool) -> Vec<Gathered> {
         self.udp.sort_by_key(|waiting| (waiting.0.started(), waiting.0.id));
         let mut all: Vec<Together> = Vec::new();
         // Of these hosts the last ones.
@@ -146,7 +152,7 @@ impl Gatherer {
                 self.udp.extend(one.members);
                 continue;
             }
-            let mut attempt = Attempt::new(self.next + 1, one.client);
+            let mut attempt = Gathered::new(self.next + 1, one.client);
             one.members.into_iter().for_each(|waiting| attempt.add_udp(waiting));
             if is_over(&attempt) {
                 self.next += 1;

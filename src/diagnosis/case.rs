@@ -155,7 +155,7 @@ pub struct Context {
 
 impl Context {
     /// What is known around these attempts: of the hosts and servers that appear in them, and of nobody else.
-    pub fn around(&self, attempts: &[Attempt]) -> Context {
+    pub fn around<P>(&self, attempts: &[Attempt<P>]) -> Context {
         let mut around = Context::default();
         let mut clients = BTreeSet::new();
         for attempt in attempts {

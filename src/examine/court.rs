@@ -4,7 +4,7 @@
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use crate::attempt::Attempt;
+use crate::attempt::Gathered;
 use crate::diagnosis::Context;
 use crate::examine::{Options, assemble, crew, filter, keep, times};
 
@@ -17,7 +17,7 @@ pub(super) const LOAD: usize = 192 << 10;
 const WAITING: usize = 6;
 
 /// Attempts that settled at one time, and what was known around them.
-pub(super) type Docket = (Vec<Attempt>, Context);
+pub(super) type Docket = (Vec<Gathered>, Context);
 
 /// What judging needs and leaves.
 #[derive(Debug, Default)]
@@ -38,6 +38,7 @@ impl Bench {
     fn judge(&mut self, (attempts, context): Docket) {
         let (options, context) = (&self.options, &context);
         let judged = crew::each(attempts, self.hands, |attempt| {
+            let attempt = attempt.read();
             let judgement = crate::diagnosis::judge(&attempt, context);
             (attempt, judgement)
         });
@@ -114,7 +115,7 @@ impl Court {
         self.came += rows(&docket);
         match &mut self.beside {
             Some(beside) => {
-                beside.loaded += docket.0.iter().map(Attempt::weight).sum::<usize>();
+                beside.loaded += docket.0.iter().map(Gathered::weight).sum::<usize>();
                 beside.load.push(docket);
                 if beside.loaded >= LOAD {
                     beside.send();
@@ -209,7 +210,7 @@ mod tests {
 
     /// What could be known around an attempt, and is in few captures: names of its servers, other certificates that they showed, and
     /// what else was seen of those who sent ICMP errors.
-    fn enrich(context: &mut Context, attempt: &Attempt) {
+    fn enrich(context: &mut Context, attempt: &crate::attempt::Attempt) {
         let tcp = attempt.connections.iter().map(|(t, _)| (t.server, t.started()));
         let udp = attempt.udp.iter().map(|(t, _)| (t.server, t.started()));
         for (server, at) in tcp.chain(udp) {
@@ -237,7 +238,7 @@ mod tests {
             let mut examiner = Examiner::new(Options::default());
             shipped::read(&path, |event| examiner.feed(event));
             examiner.seal_everything();
-            for attempt in examiner.state.gatherer.finish() {
+            for attempt in examiner.state.gatherer.finish().into_iter().map(Gathered::read) {
                 let told = |context: &Context| {
                     let judgement = crate::diagnosis::judge(&attempt, context);
                     let wanted = filter::is_wanted(&attempt, context, &examiner.options);

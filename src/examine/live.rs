@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::attempt::Attempt;
+use crate::attempt::Gathered;
 use crate::capture::{SourceSummary, Span, Timestamp};
 use crate::examine::court::Court;
 use crate::examine::tcp::Live;
@@ -335,7 +335,7 @@ impl Examiner {
         }
         let (busy, followed, talking) = (&self.state.busy, &self.state.flows, &self.state.conversations);
         // What is still followed of its client, and may become a part of the attempt.
-        let joins = |attempt: &Attempt| {
+        let joins = |attempt: &Gathered| {
             let until = attempt.open_until();
             let may_join = |(server, began): (IpAddr, Timestamp)| began <= until && attempt.tried(server);
             let mut flows = busy.flows(attempt.client).filter_map(|slot| followed.get(slot));

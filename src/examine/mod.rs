@@ -32,7 +32,7 @@ use rustc_hash::FxHashSet;
 
 use crate::attempt::lookups::{Lookups, RdpNames};
 use crate::attempt::tickets::KERBEROS;
-use crate::attempt::{Attempt, Gatherer};
+use crate::attempt::{Gathered, Gatherer};
 use crate::capture::{Event, Frame, SourceSummary, Span, Timestamp};
 use crate::diagnosis::Context;
 use crate::flow::{Limits, Lobby, Slot, Table};
@@ -348,14 +348,14 @@ impl Examiner {
     }
 
     /// Judges attempts to which nothing can be added any more.
-    fn judge(&mut self, attempts: Vec<Attempt>) {
+    fn judge(&mut self, attempts: Vec<Gathered>) {
         for docket in self.dockets(attempts) {
             self.court.judge(docket);
         }
     }
 
     /// Attempts, some at a time, with what is known around them now.
-    fn dockets(&mut self, attempts: Vec<Attempt>) -> Vec<court::Docket> {
+    fn dockets(&mut self, attempts: Vec<Gathered>) -> Vec<court::Docket> {
         /// Judged attempts take memory until their rows are made: those of so many connections at a time, or of so many bytes.
         const TOGETHER: (usize, usize) = (64, court::LOAD);
         let mut dockets = Vec::new();
@@ -380,7 +380,7 @@ impl Examiner {
     }
 
     /// The names under which the hosts of an attempt are in use.
-    fn note_names(&mut self, attempt: &Attempt) {
+    fn note_names(&mut self, attempt: &Gathered) {
         for (t, _) in &attempt.connections {
             let named = self.state.context.names.get(&t.server.ip()).map(String::as_str);
             for name in named.into_iter().chain(t.sni()) {

@@ -44,7 +44,7 @@ impl<T> Ends<T> {
     /// Most of these lists stay very short or reach some dozens. They grow in fewer steps than by doubling, for each step moves what is
     /// there.
     fn make_room(&mut self) {
-        const STEPS: [usize; 3] = [4, 16, 48];
+        const STEPS: [usize; 2] = [4, 48];
         let len = self.head.len();
         if len == self.head.capacity() {
             let room = STEPS.into_iter().find(|step| *step > len).unwrap_or(len * 2);

@@ -1,8 +1,8 @@
 //! Puts one side's bytes in order: retransmissions and overlaps are taken out, holes are waited for within bounds.
 
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hasher};
 
-use rustc_hash::FxHasher;
+use foldhash::fast::FixedState;
 
 use crate::capture::FrameNo;
 use crate::flow::Limits;
@@ -86,7 +86,7 @@ impl Stream {
         if payload.len() != seen.len as usize {
             return None;
         }
-        let mut hasher = FxHasher::default();
+        let mut hasher = FixedState::default().build_hasher();
         hasher.write(payload);
         let print = Print {
             seq: seen.seq,

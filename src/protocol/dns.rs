@@ -339,7 +339,8 @@ impl Record {
 
 /// A name at the reader, compression followed backward only (RFC 1035 section 4.1.4), in lower case and escaped as in section 5.1.
 fn name<'a>(bytes: &'a [u8], reader: &mut Reader<'a>) -> Option<String> {
-    let mut text = String::new();
+    // Nearly every name fits, and is read without a second request for memory.
+    let mut text = String::with_capacity(64);
     let mut wire = 0;
     let mut here = reader.clone();
     let mut lowest = reader.position();
