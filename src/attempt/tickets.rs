@@ -171,5 +171,7 @@ mod tests {
             tickets.push_beginning(at(no), client, client, &[0, 0, 6, 0, 0x6D]);
         }
         assert_eq!(tickets.forgotten, 1);
+        assert_eq!(tickets.between(client, Timestamp(0), Timestamp(0)).count(), 0);
+        assert_eq!(tickets.between(client, Timestamp(0), Timestamp(i64::MAX)).count(), ANSWERS);
     }
 }
