@@ -25,7 +25,6 @@ impl<P> Attempt<P> {
             began.plus(EARLY) >= self.started() && began <= self.ended().plus(LATE)
         }
     }
-
 }
 
 impl Attempt {
@@ -41,7 +40,6 @@ impl Attempt {
             .filter(|(tcp, _)| tcp.started() <= t.started().plus(EARLY) && tcp.ended().plus(LATE) >= t.started())
             .max_by_key(|(tcp, progress)| (tcp.server.ip() == t.server.ip(), tcp.role == role, progress.phase))
     }
-
 }
 
 impl Gathered {

@@ -206,29 +206,48 @@ fn strangers_in_between_change_nothing() {
     });
 }
 
-/// A gateway answers one connection of a tunnel on the other: wherever the capture stops and stays silent, it owes the tunnel nothing that can
-/// be seen.
+/// Who sent the last segment with data, told by the port of the gateway (Ethernet, IPv4).
+fn last_word_is_the_gateways(frames: &[Kept]) -> bool {
+    let word = |bytes: &[u8]| {
+        let (ip, tcp) = (bytes.get(14..)?, bytes.get(34..)?);
+        let is_tcp = ip.first() == Some(&0x45) && ip.get(9) == Some(&6);
+        let total = usize::from(u16::from_be_bytes([*ip.get(2)?, *ip.get(3)?]));
+        let headers = 20 + usize::from(tcp.get(12)? >> 4) * 4;
+        (is_tcp && total > headers).then(|| tcp.starts_with(&443_u16.to_be_bytes()))
+    };
+    frames.iter().rev().find_map(|frame| word(&frame.bytes)).unwrap_or(false)
+}
+
+/// A gateway answers one connection of a tunnel on the other: wherever the capture stops and stays silent, a tunnel whose last word is the gateway's
+/// is owed nothing, and while the tunnel is being made nothing is said of an answer that may wait for the host.
 #[test]
 fn a_tunnel_over_two_connections_does_not_hang_where_the_capture_ends() {
     let path = golden::captures().join("gateway-session-two-channels/client.pcapng");
     let frames = frames_of(&path);
-    let mut in_tunnel = 0;
-    for end in 20..frames.len().min(60) {
+    let (mut answered, mut asked) = (0, 0);
+    for end in 31..frames.len().min(60) {
         let mut cut = frames[..end].to_vec();
         let mut silence = cut.last().expect("a frame").clone();
         silence.at = silence.at.plus(Span::secs(15));
         // A gratuitous ARP of nobody: time passes.
         silence.bytes = [&[0xFF; 6][..], &[2, 0, 0, 0, 0, 0x99, 8, 6], &[0; 28]].concat();
         silence.wire_len = silence.bytes.len() as u32;
+        let is_answered = last_word_is_the_gateways(&cut);
         cut.push(silence);
-        for connection in judge(&cut, &[]).connections {
-            if connection.phase == rdpwhy::transcript::Phase::Gateway {
-                in_tunnel += 1;
-                assert_eq!(connection.verdict.cause.slug, "capture_incomplete", "{end}");
-            }
+        let report = judge(&cut, &[]);
+        let causes = report.connections.iter().map(|connection| connection.verdict.cause.slug);
+        let hangs = causes.clone().any(|cause| cause == "handshake_timeout");
+        let in_tunnel = report
+            .connections
+            .iter()
+            .all(|connection| connection.phase == rdpwhy::transcript::Phase::Gateway);
+        if is_answered || in_tunnel {
+            assert!(!hangs, "{end}: {causes:?}", causes = causes.collect::<Vec<_>>());
         }
+        answered += usize::from(is_answered);
+        asked += usize::from(hangs);
     }
-    assert!(in_tunnel > 10, "{in_tunnel}");
+    assert!(answered > 10 && asked > 0, "{answered} {asked}");
 }
 
 #[test]

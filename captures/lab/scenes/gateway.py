@@ -318,3 +318,43 @@ def gateway_udp_healthy(lab):
     time.sleep(3)
     close_windows(lab)
     finished(process, 10)
+
+
+# --- the user ends the client in the tunnel ------------------------------------------------------
+def left(lab, process, seconds):
+    """The user ends the client so long after it began."""
+    time.sleep(seconds)
+    process.kill()
+    time.sleep(0.3)
+
+
+@scene("gateway-host-slow-left", "The gateway looks for a host that does not answer; the user ends the client meanwhile, TLS 1.2")
+def gateway_host_slow_left(lab):
+    direct(lab, refuse=(CHANNEL, 0x800759DD, 16))
+    left(lab, logon(lab, password=PASSWORD), 10)
+
+
+@scene("gateway-host-slow-left-two-channels", "The same with RDG_OUT_DATA and RDG_IN_DATA")
+def gateway_host_slow_left_two_channels(lab):
+    direct(lab, refuse=(CHANNEL, 0x800759DD, 16))
+    left(lab, logon(lab, "/gt:http,no-websockets", PASSWORD), 10)
+
+
+def asked_in_tunnel(lab, transport):
+    """xfreerdp asks its user about the certificate of the host behind the gateway, and the user ends it."""
+    gateway = gateway_network(lab)
+    xrdp(lab, lab.certificate(name=SERVER_NAME), ssl_protocols="TLSv1.2")
+    Gateway(lab, server_context(gateway, "1.2"), target=(lab.server.v4, 3389))
+    process = freerdp(lab, lab.server.v4, "/g:" + NAME, transport, "/gu:" + USER, "/gp:" + PASSWORD, "/sec:tls", certificate=None,
+                      answer=b"Y\n")
+    left(lab, process, 10)
+
+
+@scene("gateway-question-left", "The user ends the client at the question about the certificate of the host behind the gateway, TLS 1.2")
+def gateway_question_left(lab):
+    asked_in_tunnel(lab, "/gt:http")
+
+
+@scene("gateway-question-left-two-channels", "The same with RDG_OUT_DATA and RDG_IN_DATA")
+def gateway_question_left_two_channels(lab):
+    asked_in_tunnel(lab, "/gt:http,no-websockets")

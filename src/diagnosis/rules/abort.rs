@@ -26,7 +26,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     }
     let quiet = case.quiet_before_close();
     let pause = quiet.filter(|quiet| *quiet >= PERSON);
-    let host = case.server_label();
+    let host = case.host_label();
     let (summary, act) = match case.phase() {
         Phase::Tcp => (
             format!("the client gave the connection to {host} up while it was being opened"),
@@ -53,6 +53,10 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
             format!(
                 "the client left during the connection sequence with {host}, under Standard RDP Security, before the logon was done"
             ),
+            Act::Client,
+        ),
+        Phase::Gateway => (
+            format!("the client left while the tunnel through the gateway {host} was being made"),
             Act::Client,
         ),
         Phase::Licensing | Phase::Activation => (

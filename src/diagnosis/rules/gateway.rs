@@ -230,6 +230,45 @@ pub fn is_errand(attempt: &Attempt, t: &Transcript, progress: &Progress) -> bool
                 .any(|(other, progress)| other.id != t.id && other.role == Role::Gateway && progress.hidden.is_out_channel()))
 }
 
+/// The client's half of a tunnel over two connections, of which this one is the gateway's.
+pub(super) fn client_half<'a>(case: &Case<'a>) -> Option<&'a Transcript> {
+    if case.t.role != Role::Gateway || !case.progress.hidden.is_out_channel() {
+        return None;
+    }
+    let (began, ended) = (case.t.started(), case.t.ended());
+    case.attempt
+        .connections
+        .iter()
+        .filter(|(t, progress)| {
+            (t.client.ip(), t.server) == (case.t.client.ip(), case.t.server) && progress.hidden.is_in_channel()
+        })
+        .map(|(t, _)| t)
+        .find(|t| (began..=ended).contains(&t.started()))
+}
+
+/// What the gateway was asked last while the tunnel was made, as its answers so far tell.
+pub(super) fn question(case: &Case<'_>) -> &'static str {
+    let hidden = &case.progress.hidden;
+    let packets = |side: Side| {
+        hidden
+            .lines
+            .iter()
+            .filter(|line| line.said == Said::Tunnel && line.side == side)
+            .count()
+    };
+    match (
+        packets(Side::Client) > 0 || client_half(case).is_some(),
+        packets(Side::Server),
+    ) {
+        (false, _) => "the client's request",
+        (true, 0) => "HANDSHAKE_REQUEST",
+        (true, 1) => "TUNNEL_CREATE",
+        (true, 2) => "TUNNEL_AUTH",
+        (true, 3) => "CHANNEL_CREATE, the request for the host behind it,",
+        (true, _) => "its last message",
+    }
+}
+
 fn in_channel(case: &Case<'_>) -> Option<Finding> {
     if !is_errand(case.attempt, case.t, case.progress) {
         return None;

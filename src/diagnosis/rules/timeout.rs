@@ -2,14 +2,15 @@
 //!
 //! The acknowledgment of the question tells the two apart: it comes from the kernel after one round trip, the answer from the service.
 
-use crate::capture::Span;
+use crate::capture::{Span, Timestamp};
 use crate::diagnosis::case::{Case, Finding, human};
-use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CAPTURE_INCOMPLETE, HANDSHAKE_TIMEOUT, PATH_LOSS};
+use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CAPTURE_INCOMPLETE, GATEWAY_DENIED, HANDSHAKE_TIMEOUT, PATH_LOSS};
 use crate::diagnosis::close::{Close, side_ended};
+use crate::diagnosis::rules::gateway;
 use crate::diagnosis::verdict::{Act, Confidence, Verdict};
 use crate::flow::{Seen, Side};
 use crate::forensics::loss::Rate;
-use crate::transcript::{Phase, SealedKind};
+use crate::transcript::{Phase, Role, SealedKind, Transcript};
 
 /// A side that owes an answer so long, when the other side loses patience, is slow.
 const SLOW: Span = Span::secs(5);
@@ -33,15 +34,15 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         Close::Open => (None, case.t.window.last),
         Close::Silence(_) => return None,
     };
-    let said: Option<&Seen> = case.t.tcp.log.iter().rfind(|seen| seen.has_data() && seen.at <= at);
-    let waited = said.map_or(at.since(case.progress.entered), |seen| at.since(seen.at));
+    let said = last_words(case, at);
+    let waited = said.map_or(at.since(case.progress.entered), |(_, seen)| at.since(seen.at));
     // Who spoke last waits for the other, but where a phase begins it is not for the other to begin it.
     let waiting = match said {
         None => Side::Server,
         Some(_) if has_the_word(case) => Side::Server,
         // Demand Active, the server's, follows the end of licensing, which is the server's, too ([MS-RDPBCGR] 1.3.1.1).
-        Some(seen) if case.phase() == Phase::Activation && seen.at <= case.progress.entered => Side::Client,
-        Some(seen) => seen.side,
+        Some((_, seen)) if case.phase() == Phase::Activation && seen.at <= case.progress.entered => Side::Client,
+        Some((_, seen)) => seen.side,
     };
     let Some(closer) = closer else {
         // A client that does not go on may be asking its user. A gateway answers one connection of a tunnel on the other, and waits for its host.
@@ -57,6 +58,32 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
             .then(|| slow_side(case, waiting, said, waited))
             .flatten()
     })
+}
+
+/// The last segment with something to answer up to this time, and its connection: a tunnel over two connections is asked on the client's half, and
+/// answers on this one.
+fn last_words<'a>(case: &Case<'a>, at: Timestamp) -> Option<(&'a Transcript, &'a Seen)> {
+    let of = |t: &'a Transcript| {
+        let is_word = |seen: &&Seen| seen.has_data() && seen.at <= at && !is_goodbye(t, seen);
+        t.tcp.log.iter().rfind(is_word).map(|seen| (t, seen))
+    };
+    let halves = std::iter::once(case.t).chain(gateway::client_half(case));
+    halves.filter_map(of).max_by_key(|(_, seen)| seen.no)
+}
+
+/// Whether a segment carries a TLS alert and nothing else: who says that it closes waits for nothing.
+fn is_goodbye(t: &Transcript, seen: &Seen) -> bool {
+    let mut records = t
+        .sealed()
+        .rev()
+        .skip_while(|(moment, _)| moment.frames.last > seen.no)
+        .take_while(|(moment, _)| moment.frames.last == seen.no)
+        .filter(|(moment, _)| moment.side == seen.side)
+        .peekable();
+    records.peek().is_some()
+        && records.all(|(moment, sealed)| {
+            moment.frames.first == seen.no && matches!(sealed.kind, SealedKind::AlertStated | SealedKind::AlertBySize)
+        })
 }
 
 /// Whether the word is with the client, who begins what comes after the TLS handshake and said nothing since its Finished.
@@ -153,21 +180,23 @@ fn slow_path(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
     )
 }
 
-fn slow_side(case: &Case<'_>, waiting: Side, said: Option<&Seen>, waited: Span) -> Option<Finding> {
+fn slow_side(case: &Case<'_>, waiting: Side, said: Option<(&Transcript, &Seen)>, waited: Span) -> Option<Finding> {
     let slow = waiting.other();
     // What the slow side was told, or what it ended itself and has to go on from.
-    let told = said.is_none_or(|seen| seen.side == waiting);
+    let told = said.is_none_or(|(_, seen)| seen.side == waiting);
+    let by_gateway = slow == Side::Server && case.t.role == Role::Gateway && case.phase() == Phase::Gateway;
     let question = match (said, case.phase()) {
         (None, _) => "the handshake".to_owned(),
         (Some(_), Phase::X224) => "the Connection Request".to_owned(),
         (Some(_), Phase::Tls) if waiting == Side::Client => "the ClientHello".to_owned(),
         (Some(_), Phase::Tls) => "the Connection Confirm".to_owned(),
+        (Some(_), _) if by_gateway => gateway::question(case).to_owned(),
         (Some(_), _) if !told && slow == Side::Client => "the TLS handshake".to_owned(),
         (Some(_), _) if !told => "licensing".to_owned(),
         (Some(_), phase) => format!("its last message in phase {phase}"),
     };
-    let alive = said.and_then(|last| {
-        case.t.tcp.log.iter().find(|seen| {
+    let alive = said.and_then(|(t, last)| {
+        t.tcp.log.iter().find(|seen| {
             let hears = !told || (seen.ack.wrapping_sub(last.end()) as i32) >= 0;
             seen.side == slow && seen.no > last.no && !seen.is_reset() && hears
         })
@@ -177,14 +206,14 @@ fn slow_side(case: &Case<'_>, waiting: Side, said: Option<&Seen>, waited: Span) 
     if said.is_some() && alive.is_none() && (told || slow == Side::Server) {
         return None;
     }
-    let host = case.server_label();
+    let host = case.host_label();
     let open = matches!(case.close, Close::Open);
     let summary = match slow {
         Side::Server => {
-            let (word, end) = if open {
-                ("the server hangs", "the capture ends while the client still waits")
-            } else {
-                ("the server is slow, not the path", "the client gave up")
+            let (word, end) = match (open, by_gateway) {
+                (true, _) => ("the server hangs", "the capture ends while the client still waits"),
+                (false, true) => ("the gateway is slow, not the path", "the client gave up"),
+                (false, false) => ("the server is slow, not the path", "the client gave up"),
             };
             let what = match (told, open) {
                 (true, true) => format!("got {question} and has not answered it"),
@@ -204,8 +233,9 @@ fn slow_side(case: &Case<'_>, waiting: Side, said: Option<&Seen>, waited: Span) 
     } else {
         case.close_evidence()
     };
-    // Where one phase ends and the next begins may be told from sizes alone.
-    let confidence = if open || (!told && case.progress.inferred && slow == Side::Server) {
+    // Where one phase ends and the next begins may be told from sizes alone, and whose word it is in a tunnel.
+    let veiled = case.progress.inferred && slow == Side::Server && (!told || case.progress.completed(Phase::Gateway));
+    let confidence = if open || veiled {
         Confidence::Possible
     } else {
         Confidence::Likely
@@ -213,20 +243,32 @@ fn slow_side(case: &Case<'_>, waiting: Side, said: Option<&Seen>, waited: Span) 
     let verdict = Verdict::new(
         &HANDSHAKE_TIMEOUT,
         confidence,
-        if slow == Side::Server { Act::Server } else { Act::Client },
+        match slow {
+            Side::Server if by_gateway => Act::Gateway,
+            Side::Server => Act::Server,
+            Side::Client => Act::Client,
+        },
         summary,
         end?,
     )
-    .because(said.map(|seen| case.packet(seen, format!("the {}'s last words: {question}", seen.side))))
-    .because(said.zip(alive.filter(|_| told || slow == Side::Server)).map(|(last, seen)| {
-        let after = human(seen.at.since(last.at));
-        let words = if told {
-            format!("the {slow}'s host acknowledges it {after} later, so it arrived; its service says nothing more")
-        } else {
-            format!("the {slow}'s host is heard {after} later, so the path carries; its service says nothing more")
-        };
-        case.packet(seen, words)
+    .because(said.map(|(_, seen)| {
+        case.packet(
+            seen,
+            format!("the {}'s last words: {}", seen.side, question.trim_end_matches(',')),
+        )
     }))
+    .because(
+        said.zip(alive.filter(|_| told || slow == Side::Server))
+            .map(|((_, last), seen)| {
+                let after = human(seen.at.since(last.at));
+                let words = if told {
+                    format!("the {slow}'s host acknowledges it {after} later, so it arrived; its service says nothing more")
+                } else {
+                    format!("the {slow}'s host is heard {after} later, so the path carries; its service says nothing more")
+                };
+                case.packet(seen, words)
+            }),
+    )
     .because(round_trip(case).and_then(|rtt| {
         let (frame, at) = case.t.tcp.handshake.syn_ack?;
         Some(case.shows(frame, at, format!("the path is quick: a round trip takes {}", human(rtt))))
@@ -243,9 +285,17 @@ fn slow_side(case: &Case<'_>, waiting: Side, said: Option<&Seen>, waited: Span) 
         )
     };
     let verdict = match slow {
+        Side::Server if by_gateway => verdict
+            .or(other, why)
+            .or(
+                &GATEWAY_DENIED,
+                "a gateway that cannot reach the host says so (E_PROXY_TS_CONNECTFAILED) only after twenty seconds and more: let the next attempt run until the client shows its error",
+            )
+            .remedy(format!("on {}: does it reach the host that was asked for? Name resolution there, `Test-NetConnection HOST -Port 3389`, and the firewall between them", case.server_host()))
+            .remedy("look at its log TerminalServices-Gateway (Operational) at this time; policies are asked of NPS or RADIUS, and of domain controllers, before it answers"),
         Side::Server => verdict
             .or(other, why)
-            .remedy(format!("on {}: load, memory and disk at this time, and the reach of its domain controllers and revocation lists: in TLS and CredSSP they are asked before the answer", case.server_host()))
+            .remedy(format!("on {}: load, memory and disk at this time, and the reach of its domain controllers and revocation lists: in TLS and CredSSP they are asked before the answer", case.host_name()))
             .remedy("on the host: is TermService hanging? `Get-Service TermService`, event log Microsoft-Windows-RemoteDesktopServices-RdpCoreTS/Operational; restart the service in a maintenance window")
             .remedy("if hundreds of connections arrive from everywhere, a scan keeps the listener busy: put it behind a VPN or RD Gateway"),
         Side::Client => verdict

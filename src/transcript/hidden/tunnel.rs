@@ -21,6 +21,11 @@ const SHORT: usize = 125;
 /// HANDSHAKE_REQUEST and HANDSHAKE_RESPONSE (MS-TSGU 2.2.10.10, 2.2.10.11).
 const HANDSHAKE_REQUEST: usize = 14;
 const HANDSHAKE_RESPONSE: usize = 18;
+/// The first packet of the client's half, which sends chunks of a request without end (RFC 9112 section 7.1): the chunk's length and line ends are in
+/// its record or in records of their own.
+const HANDSHAKE_REQUESTS: [usize; 2] = [HANDSHAKE_REQUEST, HANDSHAKE_REQUEST + 5];
+/// TUNNEL_CREATE, the shortest packet that follows (MS-TSGU 2.2.10.18).
+const TUNNEL: usize = 16;
 /// The header and length of a DATA packet.
 const DATA: usize = 10;
 /// A TLS record's header.
@@ -76,17 +81,16 @@ fn handshake(records: &[Record]) -> Option<usize> {
 fn half(records: &[Record]) -> Option<(Side, usize)> {
     let plain = |side: Side| move |record: &Record| record.side == side && !record.alert;
     Side::BOTH.into_iter().find_map(|side| {
-        let first = match side {
-            Side::Client => HANDSHAKE_REQUEST,
-            Side::Server => HANDSHAKE_RESPONSE,
+        let firsts = match side {
+            Side::Client => HANDSHAKE_REQUESTS,
+            Side::Server => [HANDSHAKE_RESPONSE; 2],
         };
+        let is_first = |record: &Record| record.size.exact().is_some_and(|size| firsts.contains(&size));
         let silent_from = records.iter().rposition(plain(side.other()))? + 1;
         let run = records.get(silent_from..).unwrap_or_default();
-        let at = run
-            .iter()
-            .position(|record| plain(side)(record) && record.size.exact() == Some(first))?;
+        let at = run.iter().position(|record| plain(side)(record) && is_first(record))?;
         // The next one is a tunnel's request or response, which is no shorter.
-        let next = run.get(at + 1).is_none_or(|next| next.alert || next.at_least(first.min(16)));
+        let next = run.get(at + 1).is_none_or(|next| next.alert || next.at_least(TUNNEL));
         next.then_some((side, silent_from + at))
     })
 }
