@@ -21,8 +21,8 @@ const SHORT: usize = 125;
 /// HANDSHAKE_REQUEST and HANDSHAKE_RESPONSE (MS-TSGU 2.2.10.10, 2.2.10.11).
 const HANDSHAKE_REQUEST: usize = 14;
 const HANDSHAKE_RESPONSE: usize = 18;
-/// The first packet of the client's half, which sends chunks of a request without end (RFC 9112 section 7.1): the chunk's length and line ends are in
-/// its record or in records of their own.
+/// The first packet of the client's half, which sends chunks of a request without end (RFC 9112 section 7.1): bare, or with the chunk's length of one
+/// digit and its two line ends in the same record.
 const HANDSHAKE_REQUESTS: [usize; 2] = [HANDSHAKE_REQUEST, HANDSHAKE_REQUEST + 5];
 /// TUNNEL_CREATE, the shortest packet that follows (MS-TSGU 2.2.10.18).
 const TUNNEL: usize = 16;
