@@ -61,7 +61,8 @@ pub struct Attempt<P = Progress> {
     servers: SmallVec<[IpAddr; 1]>,
     ended: Timestamp,
     weight: usize,
-    open_until: Timestamp,
+    /// Whether its client may have left to ask its user; read where that decides.
+    may_be_asking: OnceCell<bool>,
 }
 
 /// An action that may still grow, or is on its way to its judge. How far a connection came is a long reading, which few are asked for
@@ -79,7 +80,7 @@ impl Gathered {
             servers: SmallVec::new(),
             ended: Timestamp(i64::MIN),
             weight: 0,
-            open_until: Timestamp(i64::MIN),
+            may_be_asking: OnceCell::new(),
         }
     }
 
@@ -93,23 +94,32 @@ impl Gathered {
         self.reckon(server, ended, weight);
     }
 
-    /// Reckons anew after something was added: what it weighs, with whom, and how long the action stays open.
+    /// Reckons anew after something was added: what it weighs, with whom, and when it ended.
     fn reckon(&mut self, server: IpAddr, ended: Timestamp, weight: usize) {
         if !self.tried(server) {
             self.servers.push(server);
         }
         self.ended = self.ended.max(ended);
         self.weight += weight;
-        let patient = self
-            .connections
-            .last()
-            .is_some_and(|(t, progress)| may_be_asking(t, || progress.get_or_init(|| Progress::of(t)).phase));
-        self.open_until = self.ended.plus(if patient { PROMPT } else { RETRY });
+        self.may_be_asking = OnceCell::new();
+    }
+
+    /// Whether another connection of the same client to the same server that begins at this time still belongs to this action.
+    pub fn is_open(&self, at: Timestamp) -> bool {
+        let silent = at.since(self.ended);
+        silent <= RETRY || (silent <= PROMPT && self.may_be_asking())
+    }
+
+    fn may_be_asking(&self) -> bool {
+        *self.may_be_asking.get_or_init(|| {
+            let last = self.connections.last();
+            last.is_some_and(|(t, progress)| may_be_asking(t, || progress.get_or_init(|| Progress::of(t)).phase))
+        })
     }
 
     /// Whether this connection belongs to the action.
     pub fn takes(&self, t: &Transcript) -> bool {
-        self.client == t.client.ip() && self.tried(t.server.ip()) && t.started() <= self.open_until() && {
+        self.client == t.client.ip() && self.tried(t.server.ip()) && self.is_open(t.started()) && {
             // Two sessions that run side by side are two actions; a gateway's pair of channels is one.
             let alongside = self.connections.iter().any(|(other, progress)| {
                 other.ended() > t.started()
@@ -135,7 +145,7 @@ impl Gathered {
             servers: self.servers,
             ended: self.ended,
             weight: self.weight,
-            open_until: self.open_until,
+            may_be_asking: self.may_be_asking,
         }
     }
 }
@@ -171,11 +181,6 @@ impl<P> Attempt<P> {
     /// Whether it tried this server.
     pub fn tried(&self, server: IpAddr) -> bool {
         self.servers.contains(&server)
-    }
-
-    /// Until when another connection of the same client to the same server still belongs to this action.
-    pub fn open_until(&self) -> Timestamp {
-        self.open_until
     }
 }
 
@@ -252,7 +257,7 @@ impl Gatherer {
         let mut ripe: Vec<Gathered> = Vec::new();
         self.open.retain(|_, open| {
             ripe.extend(open.extract_if(.., |attempt| {
-                attempt.connections.len() >= most || (attempt.open_until() < now && !still_followed(attempt))
+                attempt.connections.len() >= most || (!attempt.is_open(now) && !still_followed(attempt))
             }));
             !open.is_empty()
         });
@@ -283,7 +288,7 @@ impl Gatherer {
             taken.insert(id);
         }
         self.weight = left + self.udp.iter().map(|waiting| waiting.0.weight()).sum::<usize>();
-        let mut hurried = Vec::new();
+        let mut hurried = Vec::with_capacity(taken.len());
         self.open.retain(|_, open| {
             hurried.extend(open.extract_if(.., |attempt| taken.contains(&attempt.id)));
             !open.is_empty()

@@ -336,8 +336,7 @@ impl Examiner {
         let (busy, followed, talking) = (&self.state.busy, &self.state.flows, &self.state.conversations);
         // What is still followed of its client, and may become a part of the attempt.
         let joins = |attempt: &Gathered| {
-            let until = attempt.open_until();
-            let may_join = |(server, began): (IpAddr, Timestamp)| began <= until && attempt.tried(server);
+            let may_join = |(server, began): (IpAddr, Timestamp)| attempt.tried(server) && attempt.is_open(began);
             let mut flows = busy.flows(attempt.client).filter_map(|slot| followed.get(slot));
             let mut conversations = busy.conversations(attempt.client).filter_map(|slot| talking.get(slot));
             flows.any(|live| !live.is_suspected() && may_join((live.server.ip(), live.tcp.first().at)))

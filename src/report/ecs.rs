@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::clock::rfc3339;
 use super::model::{Attempt, CertificateFacts, Connection, Report, TlsFacts};
-use super::plain::SafeJson;
+use super::plain;
 use super::{SCHEMA, View};
 use crate::capture::{Span, Timestamp};
 use crate::diagnosis::{EndedBy, Mechanism, Verdict};
@@ -32,7 +32,7 @@ pub fn render(report: &Report, _: &View, out: &mut dyn Write) -> io::Result<()> 
         .chain(report.attempts.iter().map(|one| attempt(report, one)))
         .chain(summary(report));
     for line in lines {
-        serde_json::to_writer(SafeJson(out), &line)?;
+        plain::json(&line, out)?;
         out.write_all(b"\n")?;
     }
     Ok(())

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::clock::rfc3339;
 use super::model::{Attempt, CertificateFacts, Connection, Metrics, Note, Overall, QualityNote, Quantiles, Report, SourceReport};
 use super::model::{Speaker, Step, Times, TlsFacts};
-use super::plain::SafeJson;
+use super::plain;
 use super::{SCHEMA, View};
 use crate::capture::{FrameNo, LinkType, Span};
 use crate::diagnosis::{Act, Cause, Confidence, EndedBy, Leans, Mechanism, Remedy, Verdict};
@@ -20,7 +20,7 @@ use crate::transcript::{Phase, Role, Transport, Vantage};
 /// # Errors
 /// Those of `out`.
 pub fn render(report: &Report, _: &View, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(SafeJson(out), &document(report))?;
+    plain::json_indented(&document(report), out)?;
     out.write_all(b"\n")
 }
 

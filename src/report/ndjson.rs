@@ -8,7 +8,7 @@ use super::json::{
     self, AttemptRecord, ConnectionRecord, NoteRecord, OverallRecord, QualityRecord, SourceRecord, TOOL, TimesRecord, Tool,
 };
 use super::model::{Attempt, Connection, Report};
-use super::plain::SafeJson;
+use super::plain;
 use super::{SCHEMA, View};
 
 /// Writes every line: the connections, the attempts, the summary.
@@ -98,14 +98,12 @@ struct Line<T> {
 }
 
 fn line<T: Serialize>(r#type: &'static str, record: T, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer(
-        SafeJson(out),
-        &Line {
-            schema: SCHEMA,
-            r#type,
-            record,
-        },
-    )?;
+    let line = Line {
+        schema: SCHEMA,
+        r#type,
+        record,
+    };
+    plain::json(&line, out)?;
     out.write_all(b"\n")
 }
 

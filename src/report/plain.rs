@@ -1,8 +1,10 @@
 //! Strings from the wire in, strings that are safe to show out.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
-use std::io;
+use std::fmt;
+use std::io::{self, Write};
+
+use serde::Serialize;
 
 /// `text` with everything escaped that would move a cursor, change colours, ring a bell, hide text or turn its direction.
 ///
@@ -18,10 +20,10 @@ pub fn printable(text: &str) -> Cow<'_, str> {
             '\n' => safe.push_str("\\n"),
             '\r' => safe.push_str("\\r"),
             c if unsafe_to_print(c) && u32::from(c) < 0x100 => {
-                let _ = write!(safe, "\\x{:02x}", u32::from(c));
+                let _ = fmt::Write::write_fmt(&mut safe, format_args!("\\x{:02x}", u32::from(c)));
             }
             c if unsafe_to_print(c) => {
-                let _ = write!(safe, "\\u{{{:x}}}", u32::from(c));
+                let _ = fmt::Write::write_fmt(&mut safe, format_args!("\\u{{{:x}}}", u32::from(c)));
             }
             c => safe.push(c),
         }
@@ -29,10 +31,65 @@ pub fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// JSON that goes through it stays the same JSON and becomes safe to show: what a terminal must not see is written as `\u202e`.
+/// Writes `value` as JSON on one line that is safe to show: what a terminal must not see is written as `\u202e`.
 ///
 /// JSON has such characters within strings only, where an escape stands for the character itself.
-pub(super) struct SafeJson<'a>(pub(super) &'a mut dyn io::Write);
+///
+/// # Errors
+/// Those of `out`.
+pub(super) fn json<T: Serialize>(value: &T, out: &mut dyn Write) -> io::Result<()> {
+    let mut safe = SafeJson::new(out);
+    serde_json::to_writer(&mut safe, value)?;
+    safe.pass_on()
+}
+
+/// The same, indented.
+///
+/// # Errors
+/// Those of `out`.
+pub(super) fn json_indented<T: Serialize>(value: &T, out: &mut dyn Write) -> io::Result<()> {
+    let mut safe = SafeJson::new(out);
+    serde_json::to_writer_pretty(&mut safe, value)?;
+    safe.pass_on()
+}
+
+/// JSON in, the same JSON out, safe to show, a block at a time: the serializer writes two bytes here and three there, and a
+/// report of thousands of connections has millions of them.
+struct SafeJson<'a> {
+    out: &'a mut dyn Write,
+    block: Vec<u8>,
+}
+
+impl SafeJson<'_> {
+    /// When a block is passed on, in bytes.
+    const BLOCK: usize = 16 * 1024;
+
+    fn new(out: &mut dyn Write) -> SafeJson<'_> {
+        SafeJson { out, block: Vec::new() }
+    }
+
+    fn pass_on(&mut self) -> io::Result<()> {
+        // The serializer writes whole strings and whole escapes, never a part of a character; line ends are its own.
+        let text = std::str::from_utf8(&self.block).map_err(io::Error::other)?;
+        let mut passed = 0;
+        let mut at = 0;
+        while let Some(odd) = position_of_odd(&text.as_bytes()[at..]) {
+            let from = at + odd;
+            let character = text[from..].chars().next().unwrap_or_default();
+            at = from + character.len_utf8();
+            if unsafe_to_print(character) {
+                self.out.write_all(text[passed..from].as_bytes())?;
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    write!(self.out, "\\u{unit:04x}")?;
+                }
+                passed = at;
+            }
+        }
+        self.out.write_all(text[passed..].as_bytes())?;
+        self.block.clear();
+        Ok(())
+    }
+}
 
 impl io::Write for SafeJson<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -41,26 +98,29 @@ impl io::Write for SafeJson<'_> {
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // The serializer writes whole strings and whole escapes, never a part of a character; line ends are its own.
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            return self.0.write_all(bytes);
-        };
-        let mut rest = text;
-        while let Some(at) = rest.find(|c| c != '\n' && unsafe_to_print(c)) {
-            let (before, from) = rest.split_at(at);
-            self.0.write_all(before.as_bytes())?;
-            let mut characters = from.chars();
-            for unit in characters.next().unwrap_or_default().encode_utf16(&mut [0; 2]) {
-                write!(self.0, "\\u{unit:04x}")?;
-            }
-            rest = characters.as_str();
+        self.block.extend_from_slice(bytes);
+        if self.block.len() >= Self::BLOCK {
+            self.pass_on()?;
         }
-        self.0.write_all(rest.as_bytes())
+        Ok(())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        self.pass_on()?;
+        self.out.flush()
     }
+}
+
+/// The first byte that is neither printable ASCII nor a line end.
+fn position_of_odd(bytes: &[u8]) -> Option<usize> {
+    let odd = |&byte: &u8| !matches!(byte, b' '..=b'~' | b'\n');
+    // Piece by piece, without a way out within a piece, which lets the compiler look at many bytes at a time.
+    let pieces = bytes.chunks(64);
+    let whole = pieces
+        .take_while(|piece| !piece.iter().fold(false, |found, byte| found | odd(byte)))
+        .count()
+        * 64;
+    bytes.get(whole..)?.iter().position(odd).map(|at| whole + at)
 }
 
 /// Control characters, and the invisible ones by which a name can look like another: marks of direction, joiners, zero widths,
@@ -87,7 +147,7 @@ mod tests {
     fn json_stays_the_same_and_becomes_safe() {
         let value = serde_json::json!({ "na\u{202e}me": "a\u{1b}\u{7f}\u{9b}b \u{e0041} Zoë\n" });
         let mut bytes = Vec::new();
-        serde_json::to_writer_pretty(SafeJson(&mut bytes), &value).unwrap();
+        json_indented(&value, &mut bytes).unwrap();
         let text = String::from_utf8(bytes).unwrap();
         assert!(!text.chars().any(|c| c != '\n' && unsafe_to_print(c)), "{text:?}");
         assert!(

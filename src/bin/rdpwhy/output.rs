@@ -26,12 +26,22 @@ impl Color {
 
 /// Writes to standard output what `write` writes; a reader that has left early is no error.
 pub fn to_stdout(color: bool, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let choice = if color { ColorChoice::Always } else { ColorChoice::Never };
-    let mut out = BufWriter::new(AutoStream::new(io::stdout(), choice));
-    match write(&mut out).and_then(|()| out.flush()) {
+    // Colours need a look at every byte, for terminals that know no escapes; a report of 24 MB in JSON has none.
+    let stdout = io::stdout();
+    let written = if color {
+        buffered(AutoStream::always(stdout), write)
+    } else {
+        buffered(stdout.lock(), write)
+    };
+    match written {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other,
     }
+}
+
+fn buffered(out: impl Write, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
+    write(&mut out).and_then(|()| out.flush())
 }
 
 /// Why `path` must not be written, if so; asked before the work, so that an hour of reading is not lost.
