@@ -78,14 +78,14 @@ impl SafeJson<'_> {
             let character = text[from..].chars().next().unwrap_or_default();
             at = from + character.len_utf8();
             if unsafe_to_print(character) {
-                self.out.write_all(text[passed..from].as_bytes())?;
+                self.out.write_all(&text.as_bytes()[passed..from])?;
                 for unit in character.encode_utf16(&mut [0; 2]) {
                     write!(self.out, "\\u{unit:04x}")?;
                 }
                 passed = at;
             }
         }
-        self.out.write_all(text[passed..].as_bytes())?;
+        self.out.write_all(&text.as_bytes()[passed..])?;
         self.block.clear();
         Ok(())
     }
@@ -134,6 +134,8 @@ fn unsafe_to_print(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -155,6 +157,19 @@ mod tests {
             "{text}"
         );
         assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+    }
+
+    /// Whatever the texts are, and wherever a block ends between them.
+    #[test]
+    fn long_json_stays_the_same_and_becomes_safe() {
+        let texts = prop::collection::vec("[ -~\u{1b}\u{80}-\u{9f}é\u{200b}-\u{202f}リ\u{e0041}]{0,40}", 300..900);
+        proptest!(|(texts in texts)| {
+            let mut bytes = Vec::new();
+            json(&texts, &mut bytes).unwrap();
+            let text = String::from_utf8(bytes).unwrap();
+            prop_assert!(!text.chars().any(unsafe_to_print), "{:?}", text);
+            prop_assert_eq!(serde_json::from_str::<Vec<String>>(&text).unwrap(), texts);
+        });
     }
 
     #[test]
