@@ -7,7 +7,7 @@ without input.
 import time
 
 from authority import Authority
-from packets import ACK, RST, reset
+from packets import ACK, FIN, PSH, RST, reset, segment
 from scene import scene, stop
 from scenes.resets import forget, session_data
 from software import SERVER_NAME, freerdp, network, shadow, xrdp
@@ -157,3 +157,51 @@ def loss(lab):
     xrdp(lab, Authority(lab).host(SERVER_NAME))
     freerdp(lab, lab.server.v4, "/sec:tls", password=None, keys=False)
     time.sleep(6)
+
+
+# --- a device that speaks in the server's name, without a RST for the client -------------------------
+def hang_up(lab, words=b""):
+    """The wire answers the ClientHello in the server's name, with a FIN after these words, and resets the server."""
+
+    def answer(p):
+        header = {"ack": p.packet.next_seq, "window": 512, "ttl": 61, "df": True}
+        if words:
+            p.inject(segment(p.packet, True, flags=PSH | ACK, seq=p.packet.ack, ip_id=4711, payload=words, **header), "<")
+        fin = segment(p.packet, True, flags=FIN | ACK, seq=p.packet.ack + len(words), ip_id=4712, **header)
+        p.inject(fin, "<", 0.0002)
+        p.inject(reset(p.packet, "receiver", flags=RST, ttl=61), ">")
+        p.drop()
+
+    lab.wire.rule(once(client_hello, answer))
+
+
+@scene("fault-device-alert", "A filter answers the ClientHello of FreeRDP with a fatal TLS alert and FIN in the name of xrdp")
+def device_alert(lab):
+    network(lab, delay=0.020, record=ENDS)
+    hang_up(lab, b"\x15\x03\x03\x00\x02\x02\x31")
+    xrdp(lab, Authority(lab).host(SERVER_NAME))
+    over(freerdp(lab, lab.server.v4, "/sec:tls", password=None, keys=False))
+
+
+@scene("fault-device-fin", "A filter answers the ClientHello of FreeRDP with a FIN in the name of xrdp")
+def device_fin(lab):
+    network(lab, delay=0.015, record=ENDS)
+    hang_up(lab)
+    xrdp(lab, Authority(lab).host(SERVER_NAME))
+    over(freerdp(lab, lab.server.v4, "/sec:tls", password=None, keys=False))
+
+
+# --- ICMP in the middle of a connection ---------------------------------------------------------------
+@scene("fault-icmp-client-hello", "A firewall rejects the ClientHello of FreeRDP with ICMP, administratively prohibited")
+def icmp_client_hello(lab):
+    network(lab, delay=0.006, record=("client",))
+    xrdp(lab, Authority(lab).host(SERVER_NAME))
+    lab.net["r1"].firewall("forward", "tcp dport 3389 @ih,0,8 0x16 reject with icmpx admin-prohibited")
+    over(freerdp(lab, lab.server.v4, "/sec:tls", password=None, keys=False), 25)
+
+
+@scene("fault-link-down", "The server's link goes down under a session of FreeRDP with xrdp; the router says host unreachable")
+def link_down(lab):
+    client = desk(lab, record=("client",), delay=0.006, stay=3.5)
+    lab.server.run("ip", "link", "set", lab.server.ports["r2"], "down")
+    over(client, 25)

@@ -70,6 +70,34 @@ def nla_error_ntlm_refused(lab):
     refused(lab, lab.server.v4)
 
 
+class Patient(Front):
+    """A host that lets its client in, and closes when it says nothing more for eight seconds."""
+
+    def backend(self):
+        time.sleep(8)
+        raise OSError("the client says nothing")
+
+
+@scene("nla-granted-client-hangs", "HYBRID_EX: the early authorization result says granted; the client hangs, the server closes after 8 s")
+def nla_granted_client_hangs(lab):
+    network(lab, record=("client", "server"))
+    certificate = own_certificate(lab)
+    Patient(lab, certificate, selected=HYBRID_EX, tls="1.2")
+    key = credssp.public_key(certificate[0])
+
+    def talk(_, connection):
+        credssp.log_on(connection, key)
+        if receive(connection, 4) != bytes(4):
+            raise RuntimeError("another authorization result")
+        try:
+            connection.recv(1)
+        except OSError:
+            pass
+        time.sleep(1)
+
+    tlspeer.client(lab, lab.server.v4, protocols=11, talk=talk, verify=False)
+
+
 @scene("nla-not-authorized", "HYBRID_EX: the logon is right, the early authorization result says access denied")
 def nla_not_authorized(lab):
     network(lab, keys=True)

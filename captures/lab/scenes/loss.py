@@ -2,12 +2,17 @@
 
 import os
 import signal
+import socket
+import struct
 import time
 
+from authority import Authority
+from packets import checksum
 from scene import scene
 from software import SERVER_NAME, children, freerdp, network, xrdp
 from wire import anything, drop, larger_than
 
+from scenes.faults import over
 from scenes.resets import played
 
 
@@ -341,3 +346,61 @@ def satellite(lab):
     assert pair.until("session", timeout=60) and pair.traffic(rounds=1)
     pair.goodbye()
     time.sleep(0.5)
+
+
+# --- fragments and windows ------------------------------------------------------------------------------
+class FirstFragment:
+    """The first 1 256 bytes of an IPv4 packet's payload, as a router cuts them."""
+
+    def __init__(self, packet):
+        self.data = bytearray(packet.frame()[: 14 + 20 + 1256])
+        struct.pack_into("!H", self.data, 16, 20 + 1256)
+        struct.pack_into("!H", self.data, 20, 0x2000)
+        struct.pack_into("!H", self.data, 24, 0)
+        struct.pack_into("!H", self.data, 24, checksum(bytes(self.data[14:34])))
+
+    def frame(self):
+        return bytes(self.data)
+
+
+@scene("fragments-lost", "Of the large packets of xrdp a router makes fragments, of which only the first ones reach FreeRDP")
+def fragments_lost(lab):
+    network(lab, delay=0.006, record=("client",))
+
+    def cut(p):
+        if p.direction == "<" and p.packet.is_tcp and p.packet.size > 1300:
+            p.inject(FirstFragment(p.packet), "<", 0.006)
+            p.drop()
+
+    lab.wire.rule(cut)
+    xrdp(lab, Authority(lab).host(SERVER_NAME), ssl_protocols="TLSv1.2")
+    over(freerdp(lab, lab.server.v4, "/sec:tls", password=None, keys=False), 30)
+
+
+def takes_nothing(lab, stalled, other, patience):
+    """A session in which one program reads no more; the other one sends until it loses patience."""
+    lab.chain("client", "r1", "~wire", "r2", "server")
+    lab.wire.delay(0.010)
+    lab.record_ends()
+    pair = lab.pair()
+    assert pair.until("session") and pair.traffic()
+    stalled, other = getattr(pair, stalled), getattr(pair, other)
+    stalled.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    other.timeout = patience
+    try:
+        while True:
+            other.send(os.urandom(8000))
+    except OSError:
+        pass
+    other.abort()
+    time.sleep(0.5)
+
+
+@scene("client-takes-nothing", "The client's program hangs in the session: its window closes; the server gives up after nine seconds")
+def client_takes_nothing(lab):
+    takes_nothing(lab, "client", "server", 9)
+
+
+@scene("server-takes-nothing", "The server's program hangs in the session: its window closes; the client gives up after twelve seconds")
+def server_takes_nothing(lab):
+    takes_nothing(lab, "server", "client", 12)

@@ -6,12 +6,25 @@ use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CERTIFICATE_UNTRUSTED, CREDSSP
 use crate::diagnosis::rules::reset::had_no_socket;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
 use crate::flow::{Opening, Side};
+use crate::packet::TcpFlags;
 use crate::protocol::x224::{Answer, Protocols, RequestFlags, ResponseFlags};
 use crate::transcript::hidden::Said;
 use crate::transcript::{Moment, Phase, Role, SealedKind};
 
 /// A pause that only a person makes: longer than any answer of a healthy host.
 const PERSON: Span = Span::secs(2);
+
+/// Whether the client closes behind bytes that it sent, or acknowledges bytes of the server, and none of them was captured.
+fn said_more(case: &Case<'_>) -> bool {
+    let half = &case.t.tcp.half;
+    let begun = |side: Side| half[side].isn.map(|isn| isn.wrapping_add(1));
+    let beyond = |number: u32, side: Side| begun(side).is_some_and(|begun| (number.wrapping_sub(begun) as i32) > 1);
+    case.t.tcp.log.iter().any(|seen| {
+        seen.side == Side::Client
+            && !seen.flags.has(TcpFlags::SYN)
+            && (beyond(seen.seq, Side::Client) || (seen.flags.has(TcpFlags::ACK) && beyond(seen.ack, Side::Server)))
+    })
+}
 
 /// See the module.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
@@ -22,6 +35,10 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     }
     // A capture that begins inside TLS shows an end, and not whether the logon was done before.
     if case.t.tcp.opening == Opening::MidStream && case.t.client_hello().is_none() && case.phase() > Phase::Tls {
+        return None;
+    }
+    // So does one of SYN, FIN and RST alone, whose numbers show that more was said.
+    if case.phase() == Phase::Tcp && said_more(case) {
         return None;
     }
     let quiet = case.quiet_before_close();

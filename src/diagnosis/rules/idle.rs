@@ -8,7 +8,7 @@ use crate::capture::Span;
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{IDLE_TIMEOUT_RESET, NAT_MAPPING_LOST, PATH_LOSS, PEER_RESET};
 use crate::diagnosis::close::{Close, side_ended};
-use crate::diagnosis::rules::reset;
+use crate::diagnosis::rules::{reset, way};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Opening;
 use crate::forensics::Maker;
@@ -49,6 +49,10 @@ fn sure(idle: &Idle) -> Confidence {
 fn in_silence(case: &Case<'_>) -> Option<Finding> {
     let lost = loss::unanswered(case.t)?;
     if !lost.is_telling(case.t) || lost.probes {
+        return None;
+    }
+    // Somebody does say so: that is another finding.
+    if way::icmp_error(case, lost.waiting, lost.first.no).is_some() {
         return None;
     }
     let idle = Idle::before(&case.t.tcp, &lost.first).filter(suspicious)?;

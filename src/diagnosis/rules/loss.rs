@@ -1,13 +1,18 @@
 //! `path_loss`: what one side sends is repeated and never acknowledged, until a side gives up.
 
+use crate::capture::Span;
 use crate::diagnosis::case::{Case, Finding, human};
-use crate::diagnosis::causes::{NAT_MAPPING_LOST, ONE_WAY_PATH, PATH_LOSS};
+use crate::diagnosis::causes::{NAT_MAPPING_LOST, ONE_WAY_PATH, PATH_LOSS, PMTU_BLACK_HOLE};
 use crate::diagnosis::close::Close;
-use crate::diagnosis::rules::idle;
+use crate::diagnosis::rules::{idle, way};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::{Marks, Side};
-use crate::forensics::loss::{self, Rate, Unanswered};
+use crate::forensics::loss::{self, Hole, Rate, Unanswered};
+use crate::packet::TcpFlags;
 use crate::transcript::Phase;
+
+/// A sender repeats what was lost several times in this time.
+const IN_VAIN: Span = Span::secs(3);
 
 /// See the module.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
@@ -23,15 +28,18 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     {
         return None;
     }
-    Some(finding(case, &lost))
+    told_by_icmp(case, &lost).or_else(|| Some(finding(case, &lost)))
 }
 
 /// A connection that fell silent over bytes that never came, after others had to be repeated.
 fn left_open(case: &Case<'_>) -> Option<Finding> {
-    if !matches!(case.close, Close::Open | Close::Silence(_)) {
-        return None;
-    }
     let hole = loss::open_hole(case.t)?;
+    match case.close {
+        Close::Open | Close::Silence(_) => {}
+        Close::Fin { side, .. } | Close::Reset { side, .. } => {
+            return (side != hole.sender).then(|| lost_answer(case, &hole)).flatten();
+        }
+    }
     let again: Vec<_> = case
         .t
         .tcp
@@ -63,6 +71,108 @@ fn left_open(case: &Case<'_>) -> Option<Finding> {
     .remedy(format!("measure the way: `pathping {}` from the client: where does the loss begin?", case.server_host()))
     .remedy(format!("capture at the {sender} at the same time: packets that are missing here were lost on the way"));
     Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence))
+}
+
+/// The receiver gave up in the logon while the other side's bytes were missing: that side had answered.
+fn lost_answer(case: &Case<'_>, hole: &Hole) -> Option<Finding> {
+    let acked = case.t.tcp.half[hole.sender].acked?;
+    let shown_by = case
+        .t
+        .tcp
+        .log
+        .iter()
+        .find(|seen| seen.side == hole.sender && !seen.is_reset() && (seen.seq.wrapping_sub(acked) as i32) > 0)?;
+    let waited = case.close.at(case.t)?.since(shown_by.at);
+    if case.phase() == Phase::Session || waited < IN_VAIN {
+        return None;
+    }
+    let (sender, receiver) = (hole.sender, hole.sender.other());
+    let verdict = Verdict::new(
+        &PATH_LOSS,
+        Confidence::Likely,
+        Act::Network,
+        format!(
+            "the path to {} loses what the {sender} says: {} bytes of it never arrived, as its later packets show, and the {receiver} gave up after {}",
+            case.server_label(),
+            hole.bytes,
+            human(waited)
+        ),
+        case.packet(
+            shown_by,
+            format!("the {sender} is {} bytes further than what arrived of it: it has answered", hole.bytes),
+        ),
+    )
+    .because(
+        (case.t.tcp.log.iter().rev())
+            .find(|seen| seen.side == receiver && seen.no > shown_by.no && seen.ack == acked && !seen.flags.has(TcpFlags::FIN))
+            .map(|seen| case.packet(seen, format!("the {receiver} still waits for them"))),
+    )
+    .because(case.close_evidence())
+    .or(
+        &PMTU_BLACK_HOLE,
+        "if only large packets vanish: short ones of the same sender come through here; fragments of which some are dropped look the same",
+    )
+    .remedy(format!(
+        "compare sizes: `ping -f -l 1472 {}` and smaller ones, and clamp the MSS or lower the MTU where the large ones vanish",
+        case.server_host()
+    ))
+    .remedy(format!("capture at the {sender} at the same time: packets that are missing here were lost on the way"));
+    Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence))
+}
+
+/// A device, or the host itself, says why what one side sends is not delivered.
+fn told_by_icmp(case: &Case<'_>, lost: &Unanswered) -> Option<Finding> {
+    let side = lost.waiting;
+    let (icmp, meaning) = way::icmp_error(case, side, lost.first.no)?;
+    let other = match side {
+        Side::Client => case.t.server,
+        Side::Server => case.t.client,
+    };
+    let by_host = icmp.from == other.ip();
+    let (who, ended_by, act) = match (by_host, side) {
+        (true, Side::Client) => ("the host itself".to_owned(), EndedBy::Server, Act::Server),
+        (true, Side::Server) => ("the client's host itself".to_owned(), EndedBy::Client, Act::Client),
+        (false, _) => (format!("the device {}", icmp.from), EndedBy::Middlebox, Act::Network),
+    };
+    let verdict = Verdict::new(
+        &PATH_LOSS,
+        Confidence::Likely,
+        act,
+        format!(
+            "{who} does not let through what {} and says so with ICMP: {meaning}; the {side} repeated itself for {} in vain",
+            match side {
+                Side::Client => format!("the client sends to {}", case.server_label()),
+                Side::Server => format!("the server {} sends", case.server_label()),
+            },
+            human(lost.lasted())
+        ),
+        case.shows(icmp.no, icmp.at, way::icmp_words(icmp, meaning)),
+    )
+    .because([case.packet(&lost.first, format!("the {side}'s packet that is never acknowledged"))])
+    .because(idle::repeats(case, lost))
+    .because(
+        lost.heard_before
+            .map(|seen| case.packet(&seen, format!("the last packet of the {} before it", side.other()))),
+    );
+    let verdict = match case.close {
+        Close::Reset { .. } => verdict.because(case.close_evidence()),
+        _ => verdict,
+    };
+    let verdict = verdict
+        .or(
+            &NAT_MAPPING_LOST,
+            "a device that lost its state may reject what it no longer knows; then new connections work at once",
+        )
+        .remedy(format!(
+            "ask whoever runs {} what changed at this time: a rule, a route, or the link to {}",
+            icmp.from,
+            other.ip()
+        ))
+        .remedy(format!(
+            "dial again: the ICMP error that answers the new SYN, if one does, tells whether {} is still out of reach",
+            other.ip()
+        ));
+    Some(Finding::new(verdict, ended_by, Mechanism::Icmp).fact("icmp_from", icmp.from))
 }
 
 fn finding(case: &Case<'_>, lost: &Unanswered) -> Finding {

@@ -5,6 +5,7 @@ pub mod dns;
 mod denied;
 mod idle;
 pub mod gateway;
+mod impostor;
 mod incomplete;
 mod kerberos;
 mod inspection;
@@ -15,6 +16,7 @@ mod nla;
 mod ordinary;
 mod pmtu;
 mod reset;
+mod stalled;
 mod timeout;
 mod tls;
 pub mod udp;
@@ -42,12 +44,14 @@ pub const RULES: &[(&str, Needs, Judge)] = &[
     ("a service that is no RDP", Needs::Little, negotiation::not_rdp),
     ("the way to the host", Needs::Little, way::judge),
     ("a device that re-signs TLS", Needs::Little, inspection::judge),
+    ("a device that speaks in a host's name", Needs::Little, impostor::judge),
     ("a TLS alert", Needs::Little, tls::alert),
     ("a gateway's answer", Needs::Little, gateway::judge),
     ("a TLS alert under encryption", Needs::Whole, tls_sealed::judge),
     ("a reset by a device", Needs::Little, reset::by_device),
     ("an error of the KDC", Needs::Whole, kerberos::judge),
     ("a refused logon", Needs::Whole, nla::refusal),
+    ("a side that takes nothing more", Needs::Little, stalled::judge),
     ("a mapping that was lost in silence", Needs::Little, idle::judge),
     ("large packets that vanish", Needs::Little, pmtu::judge),
     ("packets that vanish", Needs::Little, loss::judge),

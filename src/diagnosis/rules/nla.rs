@@ -8,7 +8,7 @@ use crate::attempt::tickets::Says;
 use crate::capture::{Span, Timestamp};
 use crate::codes::{self, KERBEROS, NTSTATUS, RDSTLS};
 use crate::diagnosis::case::{Case, Finding, human};
-use crate::diagnosis::causes::{CREDSSP_POLICY, HANDSHAKE_TIMEOUT, NLA_LOGON_FAILED, PEER_RESET};
+use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CREDSSP_POLICY, HANDSHAKE_TIMEOUT, NLA_LOGON_FAILED, PEER_RESET};
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
 use crate::flow::Side;
@@ -18,6 +18,9 @@ use crate::transcript::{Moment, Pdu, Phase, What};
 /// A server that closes because of what it was told does so soon; Windows waits a second after a wrong password, a domain controller
 /// may take a few.
 const ANSWER: Span = Span::secs(15);
+
+/// Nobody who was refused, and nobody who refused, waits longer before it closes.
+const AT_ONCE: Span = Span::secs(2);
 
 /// The first version of CredSSP with the fix for CVE-2018-0886.
 const FIXED: u32 = 5;
@@ -44,10 +47,14 @@ pub fn refusal(case: &Case<'_>) -> Option<Finding> {
     if case.phase() != Phase::CredSsp {
         return None;
     }
-    // The early result has four bytes whatever it says; a client that was let in goes on with MCS.
+    // The early result has four bytes whatever it says; a client that was let in goes on with MCS, and one that was not is gone at once. A
+    // server that waited before it closed had let it in.
     if let Some(line) = hidden.find(|line| line.said == Said::EarlyResult(None))
         && matches!(case.close, Close::Fin { .. } | Close::Reset { side: Side::Client, .. })
-        && case.close.at(case.t).is_some_and(|closed| !case.has_hole(line.at, closed))
+        && case
+            .close
+            .at(case.t)
+            .is_some_and(|closed| closed.since(line.at) <= AT_ONCE && !case.has_hole(line.at, closed))
     {
         return Some(refused(case, line, Mechanism::Refusal));
     }
@@ -272,6 +279,13 @@ fn refused(case: &Case<'_>, line: &Line, mechanism: Mechanism) -> Finding {
         (None, Some(version)) => verdict.or(
             &CREDSSP_POLICY,
             format!("the client speaks CredSSP version {version}, without the fix for CVE-2018-0886, and the host a later one: a host whose policy \"Encryption Oracle Remediation\" is \"Force Updated Clients\" turns such a client away like this; then the client must be updated"),
+        ),
+        _ => verdict,
+    };
+    let verdict = match line.said {
+        Said::EarlyResult(None) => verdict.or(
+            &ABORTED_BY_CLIENT,
+            "TLS hides the result: a client that was let in and was ended at this very moment looks the same; the host's security log tells (event 4624 or 4625)",
         ),
         _ => verdict,
     };

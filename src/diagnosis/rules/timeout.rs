@@ -224,7 +224,8 @@ fn slow_side(case: &Case<'_>, waiting: Side, said: Option<(&Transcript, &Seen)>,
             format!("{word}: {host} {what} in {}; {end}", human(waited))
         }
         Side::Client => format!(
-            "the client did not go on after {question}: the server {host} waited {} and closed",
+            "the client did not go on after {}: the server {host} waited {} and closed",
+            question.replacen("its", "the server's", 1),
             human(waited)
         ),
     };

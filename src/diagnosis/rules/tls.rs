@@ -42,6 +42,11 @@ pub fn alert(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let (cause, confidence) = meaning(case, moment, alert);
+    // Servers answer a client that closes in the middle of the handshake with one of these, and its close was not captured.
+    let may_answer_close = moment.side == Side::Server
+        && matches!(alert.description, Alert::UNEXPECTED_MESSAGE | Alert::DECODE_ERROR)
+        && case.t.only_side() == Some(Side::Server);
+    let confidence = if may_answer_close { Confidence::Possible } else { confidence };
     let who = moment.side;
     let host = case.server_label();
     let summary = if is_about_certificate(cause) {
@@ -71,6 +76,14 @@ pub fn alert(case: &Case<'_>) -> Option<Finding> {
     )
     .because(certificate_evidence(case, cause))
     .because(hello_evidence(case, cause));
+    let verdict = if may_answer_close {
+        verdict.or(
+            &ABORTED_BY_CLIENT,
+            "a client that closes in the middle of the handshake may be answered so, and what the client sent is not in this capture",
+        )
+    } else {
+        verdict
+    };
     let verdict = remedies(verdict, cause, case);
     Some(Finding::new(verdict, side_ended(who), Mechanism::TlsAlert).fact("alert", alert.description))
 }

@@ -3,7 +3,7 @@
 //! An ICMP error or a reset that answers the SYN says no in clear. Silence is told from the end of the capture by repetition, and a
 //! path that works in one direction only by the side that goes on repeating what the other has long answered.
 
-use crate::capture::Span;
+use crate::capture::{FrameNo, Span};
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{
     HOST_UNREACHABLE, ONE_WAY_PATH, PATH_LOSS, PORT_CLOSED, SYN_DROPPED, SYN_PROHIBITED, SYN_RESET_BY_MIDDLEBOX,
@@ -148,6 +148,13 @@ fn icmp_meaning(message: &IcmpMessage) -> Option<(&'static Cause, &'static str)>
     })
 }
 
+/// The first ICMP error about what a side sent, after a frame, and what it says.
+pub(super) fn icmp_error<'c>(case: &'c Case<'_>, about: Side, after: FrameNo) -> Option<(&'c IcmpSeen, &'static str)> {
+    (case.t.tcp.icmp.iter())
+        .filter(|icmp| icmp.about == about && icmp.no > after && icmp.message.quoted.is_some())
+        .find_map(|icmp| icmp_meaning(&icmp.message).map(|(_, words)| (icmp, words)))
+}
+
 fn prohibited(case: &Case<'_>) -> Option<Finding> {
     let (icmp, cause, words) = case
         .t
@@ -176,17 +183,7 @@ fn prohibited(case: &Case<'_>) -> Option<Finding> {
         sure,
         if by_host { Act::Server } else { Act::Network },
         format!("{who} answers the SYN to {} with ICMP: {words}", case.server_label()),
-        case.shows(
-            icmp.no,
-            icmp.at,
-            format!(
-                "ICMP{} type {} code {} from {}: {words}",
-                if icmp.message.v6 { "v6" } else { "" },
-                icmp.message.kind,
-                icmp.message.code,
-                icmp.from
-            ),
-        ),
+        case.shows(icmp.no, icmp.at, icmp_words(icmp, words)),
     )
     .because(quoted_ttl(case, icmp))
     .because(
@@ -219,6 +216,17 @@ fn prohibited(case: &Case<'_>) -> Option<Finding> {
             Mechanism::Icmp,
         )
         .fact("icmp_from", icmp.from),
+    )
+}
+
+/// An ICMP error in words.
+pub(super) fn icmp_words(icmp: &IcmpSeen, meaning: &str) -> String {
+    format!(
+        "ICMP{} type {} code {} from {}: {meaning}",
+        if icmp.message.v6 { "v6" } else { "" },
+        icmp.message.kind,
+        icmp.message.code,
+        icmp.from
     )
 }
 

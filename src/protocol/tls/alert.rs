@@ -18,6 +18,10 @@ pub struct Alert {
 impl Alert {
     /// close_notify, the ordinary end.
     pub const CLOSE_NOTIFY: u8 = 0;
+    /// unexpected_message: something came that does not belong there.
+    pub const UNEXPECTED_MESSAGE: u8 = 10;
+    /// decode_error: a message cannot be read, such as one that ends too early.
+    pub const DECODE_ERROR: u8 = 50;
 
     /// Reads a record of type alert before encryption. Two bytes and a level of 1 or 2 are an alert in clear; a
     /// sealed one is longer under every protection but NULL.
