@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::capture::{FrameNo, Span, Timestamp};
-use crate::protocol::dns::{Message, Question, RecordType, Role};
+use crate::protocol::dns::{Message, RecordType, Role};
 
 /// Queries for one name that follow each other within this time are one lookup; resolvers of all systems give up within 15 s.
 const BURST: Span = Span::secs(15);
@@ -24,6 +24,8 @@ pub struct Query {
     pub kind: RecordType,
     /// Who was asked.
     pub resolver: IpAddr,
+    /// What ties the answer to it.
+    id: u16,
 }
 
 /// One answer.
@@ -100,6 +102,21 @@ impl Lookup {
         (all().min().unwrap_or_default(), all().max().unwrap_or_default())
     }
 
+    /// Whether it was answered with an address of this type.
+    fn is_answered(&self, kind: RecordType) -> bool {
+        self.replies
+            .iter()
+            .any(|reply| reply.kind == kind && !reply.addresses.is_empty())
+    }
+
+    /// Whether this query is one that was captured before, as mirrored ports bring packets twice: who has an address does not ask the same
+    /// resolver again so soon. Who was answered with an error does.
+    fn has_copy(&self, id: u16, kind: RecordType, resolver: IpAddr, at: Timestamp) -> bool {
+        let is_it =
+            |query: &Query| (query.id, query.kind, query.resolver) == (id, kind, resolver) && at.since(query.at) <= COPIED;
+        self.is_answered(kind) && self.queries.iter().any(is_it)
+    }
+
     /// What came of it, given how long the capture goes on after it.
     pub fn outcome(&self, watched_after: Span) -> Outcome {
         if self.replies.iter().any(|reply| !reply.addresses.is_empty()) {
@@ -137,6 +154,9 @@ impl Lookup {
     }
 }
 
+/// A mirrored port brings the copy of a packet within this time; resolvers wait longer before they ask again.
+const COPIED: Span = Span::millis(100);
+
 /// A client that asks for another name within this time after a failure may have meant that.
 const MEANT: Span = Span::secs(5);
 
@@ -172,16 +192,17 @@ impl Lookups {
             Role::Query => (from, to),
             Role::Response => (to, from),
         };
-        let lookup = self.lookup(source, client, question, message.role, at, most);
+        let lookup = self.lookup(source, client, resolver, message, at, most)?;
         lookup.last = at;
         match message.role {
             Role::Query => {
-                if lookup.queries.len() < KEPT {
+                if lookup.queries.len() < KEPT && !lookup.has_copy(message.id, question.kind, resolver, at) {
                     lookup.queries.push(Query {
                         no,
                         at,
                         kind: question.kind,
                         resolver,
+                        id: message.id,
                     });
                 }
                 None
@@ -209,20 +230,19 @@ impl Lookups {
         &mut self,
         source: u32,
         client: IpAddr,
-        question: &Question,
-        role: Role,
+        resolver: IpAddr,
+        message: &Message,
         at: Timestamp,
         most: usize,
-    ) -> &mut Lookup {
+    ) -> Option<&mut Lookup> {
+        let question = message.questions.first()?;
         let name = question.name.as_str();
         let key = (client, name.to_owned());
         // A question that was answered with an address and is asked again is another lookup.
         let asked_anew = |lookup: &Lookup| {
-            role == Role::Query
-                && lookup
-                    .replies
-                    .iter()
-                    .any(|reply| reply.kind == question.kind && !reply.addresses.is_empty())
+            message.role == Role::Query
+                && lookup.is_answered(question.kind)
+                && !lookup.has_copy(message.id, question.kind, resolver, at)
         };
         let known = self
             .open
@@ -255,7 +275,7 @@ impl Lookups {
                 self.all.len() - 1
             }
         };
-        &mut self.all[place]
+        self.all.get_mut(place)
     }
 
     /// All lookups with their numbers, in order of appearance.
@@ -385,42 +405,60 @@ impl Ties<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::dns::{Answer, Data};
+    use crate::protocol::dns::{Answer, Data, Question};
 
     const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
     const RESOLVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 53));
     const MOST: usize = 8;
 
-    /// The client asks for a name and gets an address or, without one, NXDOMAIN.
-    fn ask(lookups: &mut Lookups, name: &str, second: i64, found: bool) {
+    /// A query, or its answer: an address or, without one, NXDOMAIN.
+    fn say(lookups: &mut Lookups, name: &str, role: Role, at: Timestamp, found: bool) {
+        let is_answer = role == Role::Response;
         let address = Answer {
             name: name.to_owned(),
             ttl: 60,
             data: Data::A([10, 0, 0, 9].into()),
         };
-        for role in [Role::Query, Role::Response] {
-            let is_answer = role == Role::Response;
-            let message = Message {
-                id: 1,
-                role,
-                opcode: 0,
-                truncated: false,
-                rcode: if is_answer && !found { 3 } else { 0 },
-                questions: vec![Question {
-                    name: name.to_owned(),
-                    kind: RecordType::A,
-                }],
-                answers: if is_answer && found {
-                    vec![address.clone()]
-                } else {
-                    Vec::new()
-                },
-                left_out: 0,
-                cut: None,
-            };
-            let (from, to) = if is_answer { (RESOLVER, CLIENT) } else { (CLIENT, RESOLVER) };
-            let stamp = (FrameNo(second as u64), Timestamp(second * 1_000_000_000));
-            lookups.push(0, stamp, from, to, &message, MOST);
+        let message = Message {
+            id: 1,
+            role,
+            opcode: 0,
+            truncated: false,
+            rcode: if is_answer && !found { 3 } else { 0 },
+            questions: vec![Question {
+                name: name.to_owned(),
+                kind: RecordType::A,
+            }],
+            answers: if is_answer && found { vec![address] } else { Vec::new() },
+            left_out: 0,
+            cut: None,
+        };
+        let (from, to) = if is_answer { (RESOLVER, CLIENT) } else { (CLIENT, RESOLVER) };
+        lookups.push(0, (FrameNo(1), at), from, to, &message, MOST);
+    }
+
+    /// The client asks for a name and gets an answer at once.
+    fn ask(lookups: &mut Lookups, name: &str, second: i64, found: bool) {
+        let at = Timestamp(second * 1_000_000_000);
+        say(lookups, name, Role::Query, at, found);
+        say(lookups, name, Role::Response, at, found);
+    }
+
+    /// A mirrored port brings the copy of a query behind its answer; one that comes later is another question.
+    #[test]
+    fn a_copy_of_a_query_asks_nothing() {
+        for (after, number) in [(Span::millis(1), 1), (Span::secs(3), 2)] {
+            let mut lookups = Lookups::default();
+            ask(&mut lookups, "rds01.corp.example", 100, true);
+            say(
+                &mut lookups,
+                "rds01.corp.example",
+                Role::Query,
+                Timestamp(100_000_000_000).plus(after),
+                true,
+            );
+            assert_eq!(lookups.numbered().count(), number);
+            assert!(lookups.numbered().all(|(_, lookup)| lookup.queries.len() == 1));
         }
     }
 

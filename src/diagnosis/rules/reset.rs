@@ -211,7 +211,7 @@ fn peer_finding(case: &Case<'_>, reset: &Reset, found: &Attribution) -> Finding 
         Manner::NoSocket => {
             "answered with the RST of a host that knows no such connection (its process or the host was restarted, or a device lost the connection)"
         }
-        _ => "was aborted by its own TCP stack (the process ended, or closed with unread data)",
+        _ => "aborted the connection by its own TCP stack (the process ended, or closed with unread data)",
     };
     let leaning_device = !told && found.score > 0.0;
     if leaning_device {

@@ -205,9 +205,22 @@ fn prohibited(case: &Case<'_>) -> Option<Finding> {
             .remedy("connect through the VPN or the RD Gateway that is meant for this way")
     } else {
         verdict
-            .remedy(format!("check the address: `nslookup {}`; then the route on {}: does it know the network of {}?", case.server_host(), icmp.from, case.t.server.ip()))
+            .remedy(format!(
+                "check the address: `nslookup {}`; then the route on {}: does it know the network of {}?",
+                case.server_host(),
+                icmp.from,
+                case.t.server.ip()
+            ))
             .remedy("check that the host is up and in the network (or VPN) that the address belongs to")
-            .or(&SYN_PROHIBITED, "firewalls that reject with \"port unreachable\" send the same message; the rule set of the device that sent it tells")
+    };
+    // A routing loop is no firewall's word.
+    let verdict = if cause == &HOST_UNREACHABLE && !words.starts_with("time to live") {
+        verdict.or(
+            &SYN_PROHIBITED,
+            "firewalls that reject with \"port unreachable\" send the same message; the rule set of the device that sent it tells",
+        )
+    } else {
+        verdict
     };
     Some(
         Finding::new(
