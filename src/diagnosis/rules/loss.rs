@@ -83,6 +83,11 @@ fn lost_answer(case: &Case<'_>, hole: &Hole) -> Option<Finding> {
         .iter()
         .find(|seen| seen.side == hole.sender && !seen.is_reset() && (seen.seq.wrapping_sub(acked) as i32) > 0)?;
     let waited = case.close.at(case.t)?.since(shown_by.at);
+    // What only the capture lost the receiver has, and acknowledges: it must say itself, and late, that it still waits.
+    let still_waits = case.t.tcp.log.iter().rev().find(|seen| {
+        let waits = seen.flags.has(TcpFlags::ACK) && seen.ack == acked;
+        seen.side != hole.sender && waits && seen.at.since(shown_by.at) >= IN_VAIN
+    })?;
     if case.phase() == Phase::Session || waited < IN_VAIN {
         return None;
     }
@@ -102,11 +107,7 @@ fn lost_answer(case: &Case<'_>, hole: &Hole) -> Option<Finding> {
             format!("the {sender} is {} bytes further than what arrived of it: it has answered", hole.bytes),
         ),
     )
-    .because(
-        (case.t.tcp.log.iter().rev())
-            .find(|seen| seen.side == receiver && seen.no > shown_by.no && seen.ack == acked && !seen.flags.has(TcpFlags::FIN))
-            .map(|seen| case.packet(seen, format!("the {receiver} still waits for them"))),
-    )
+    .because([case.packet(still_waits, format!("the {receiver} still waits for them"))])
     .because(case.close_evidence())
     .or(
         &PMTU_BLACK_HOLE,
