@@ -33,7 +33,7 @@ pub fn signs(t: &Transcript, seen: &Seen) -> Option<Vec<Sign>> {
         .into_iter()
         .flatten()
         .collect();
-    if !found.is_empty() && found.len() < ENOUGH {
+    if !found.is_empty() {
         found.extend(too_soon(t, seen, &own));
     }
     (found.len() >= ENOUGH).then_some(found)
