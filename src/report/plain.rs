@@ -1,7 +1,7 @@
 //! Strings from the wire in, strings that are safe to show out.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -20,10 +20,10 @@ pub fn printable(text: &str) -> Cow<'_, str> {
             '\n' => safe.push_str("\\n"),
             '\r' => safe.push_str("\\r"),
             c if unsafe_to_print(c) && u32::from(c) < 0x100 => {
-                let _ = fmt::Write::write_fmt(&mut safe, format_args!("\\x{:02x}", u32::from(c)));
+                let _ = write!(safe, "\\x{:02x}", u32::from(c));
             }
             c if unsafe_to_print(c) => {
-                let _ = fmt::Write::write_fmt(&mut safe, format_args!("\\u{{{:x}}}", u32::from(c)));
+                let _ = write!(safe, "\\u{{{:x}}}", u32::from(c));
             }
             c => safe.push(c),
         }

@@ -191,6 +191,15 @@ def device_fin(lab):
     over(freerdp(lab, lab.server.v4, "/sec:tls", password=None, keys=False))
 
 
+@scene("fault-device-fin-plain", "The same without TCP timestamps, as Windows hosts speak: only TTL and time tell the FIN from the server's")
+def device_fin_plain(lab):
+    network(lab, delay=0.015, record=("client",))
+    lab.server.sysctl(net__ipv4__tcp_timestamps=0)
+    hang_up(lab)
+    xrdp(lab, Authority(lab).host(SERVER_NAME))
+    over(freerdp(lab, lab.server.v4, "/sec:tls", password=None, keys=False))
+
+
 # --- ICMP in the middle of a connection ---------------------------------------------------------------
 @scene("fault-icmp-client-hello", "A firewall rejects the ClientHello of FreeRDP with ICMP, administratively prohibited")
 def icmp_client_hello(lab):

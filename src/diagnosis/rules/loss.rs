@@ -7,7 +7,7 @@ use crate::diagnosis::close::Close;
 use crate::diagnosis::rules::{idle, way};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::{Marks, Side};
-use crate::forensics::loss::{self, Hole, Rate, Unanswered};
+use crate::forensics::loss::{self, Rate, Unanswered};
 use crate::packet::TcpFlags;
 use crate::transcript::Phase;
 
@@ -20,7 +20,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let Some(lost) = loss::unanswered(case.t).filter(|lost| lost.is_telling(case.t)) else {
-        return left_open(case);
+        return left_open(case).or_else(|| lost_answer(case));
     };
     // A close by the side that did not answer is an answer.
     if let Close::Fin { side, .. } = case.close
@@ -33,13 +33,10 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
 
 /// A connection that fell silent over bytes that never came, after others had to be repeated.
 fn left_open(case: &Case<'_>) -> Option<Finding> {
-    let hole = loss::open_hole(case.t)?;
-    match case.close {
-        Close::Open | Close::Silence(_) => {}
-        Close::Fin { side, .. } | Close::Reset { side, .. } => {
-            return (side != hole.sender).then(|| lost_answer(case, &hole)).flatten();
-        }
+    if !matches!(case.close, Close::Open | Close::Silence(_)) {
+        return None;
     }
+    let hole = loss::open_hole(case.t)?;
     let again: Vec<_> = case
         .t
         .tcp
@@ -74,23 +71,20 @@ fn left_open(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// The receiver gave up in the logon while the other side's bytes were missing: that side had answered.
-fn lost_answer(case: &Case<'_>, hole: &Hole) -> Option<Finding> {
+fn lost_answer(case: &Case<'_>) -> Option<Finding> {
+    let closed = case.close.at(case.t).filter(|_| case.phase() != Phase::Session)?;
+    let hole = loss::open_hole(case.t).filter(|hole| case.close.side() == Some(hole.sender.other()))?;
     let acked = case.t.tcp.half[hole.sender].acked?;
-    let shown_by = case
-        .t
-        .tcp
-        .log
+    let log = &case.t.tcp.log;
+    let shown_by = log
         .iter()
         .find(|seen| seen.side == hole.sender && !seen.is_reset() && (seen.seq.wrapping_sub(acked) as i32) > 0)?;
-    let waited = case.close.at(case.t)?.since(shown_by.at);
     // What only the capture lost the receiver has, and acknowledges: it must say itself, and late, that it still waits.
-    let still_waits = case.t.tcp.log.iter().rev().find(|seen| {
+    let still_waits = log.iter().rev().find(|seen| {
         let waits = seen.flags.has(TcpFlags::ACK) && seen.ack == acked;
         seen.side != hole.sender && waits && seen.at.since(shown_by.at) >= IN_VAIN
     })?;
-    if case.phase() == Phase::Session || waited < IN_VAIN {
-        return None;
-    }
+    let waited = closed.since(shown_by.at);
     let (sender, receiver) = (hole.sender, hole.sender.other());
     let verdict = Verdict::new(
         &PATH_LOSS,

@@ -193,6 +193,7 @@ fn slow_side(case: &Case<'_>, waiting: Side, said: Option<(&Transcript, &Seen)>,
         (Some(_), _) if by_gateway => gateway::question(case).to_owned(),
         (Some(_), _) if !told && slow == Side::Client => "the TLS handshake".to_owned(),
         (Some(_), _) if !told => "licensing".to_owned(),
+        (Some(_), phase) if slow == Side::Client => format!("the last message in phase {phase}"),
         (Some(_), phase) => format!("its last message in phase {phase}"),
     };
     let alive = said.and_then(|(t, last)| {
@@ -224,8 +225,7 @@ fn slow_side(case: &Case<'_>, waiting: Side, said: Option<(&Transcript, &Seen)>,
             format!("{word}: {host} {what} in {}; {end}", human(waited))
         }
         Side::Client => format!(
-            "the client did not go on after {}: the server {host} waited {} and closed",
-            question.replacen("its", "the server's", 1),
+            "the client did not go on after {question}: the server {host} waited {} and closed",
             human(waited)
         ),
     };

@@ -213,8 +213,9 @@ fn prohibited(case: &Case<'_>) -> Option<Finding> {
             ))
             .remedy("check that the host is up and in the network (or VPN) that the address belongs to")
     };
-    // A routing loop is no firewall's word.
-    let verdict = if cause == &HOST_UNREACHABLE && !words.starts_with("time to live") {
+    // Time exceeded, a routing loop, is no firewall's word.
+    let is_loop = matches!((icmp.message.v6, icmp.message.kind), (false, 11) | (true, 3));
+    let verdict = if cause == &HOST_UNREACHABLE && !is_loop {
         verdict.or(
             &SYN_PROHIBITED,
             "firewalls that reject with \"port unreachable\" send the same message; the rule set of the device that sent it tells",
