@@ -10,6 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use super::batch::{self, Batch, Events, Frames, Gather, Marker, Parts};
+use super::direct::{self, Direct};
 use super::options::OptionList;
 use super::{CaptureError, Event, Frame, PacketOptions, Shortfall, Source, SourceSummary};
 
@@ -17,12 +18,6 @@ use super::{CaptureError, Event, Frame, PacketOptions, Shortfall, Source, Source
 const BUFFERS: usize = 6;
 /// So many used ones go back together: a thread that waits for one is woken once for all of them.
 const RETURNED: usize = 3;
-/// How many frames of a buffer are handed over at most.
-const MOST: usize = 4096;
-
-/// So many bytes may be the beginning of a frame whose end is not read yet.
-const SCANT: usize = 64 * 1024;
-
 /// A buffer with frames.
 #[derive(Default)]
 struct Chunk {
@@ -96,8 +91,9 @@ enum Parcel {
 /// A source whose frames were found ahead.
 pub(super) struct Ahead {
     /// Sends the source to its thread, which is done when the first event is asked for: until then it can be told how to mark frames.
-    start: Option<Box<dyn FnOnce(Marker) + Send>>,
+    start: Option<Box<dyn FnOnce(Marker, bool) + Send>>,
     marker: Marker,
+    by_time: bool,
     full: Receiver<Parcel>,
     empty: Sender<Chunk>,
     /// Buffers that are used up.
@@ -112,29 +108,32 @@ pub(super) struct Ahead {
 }
 
 /// Moves `source` into a thread of its own; where no thread can be had, it stays what it is.
-pub(super) fn ahead<S: Gather>(source: S) -> Box<dyn Source + Send> {
+pub(super) fn ahead<S: Gather>(mut source: S) -> Box<dyn Source + Send> {
     let (full_sender, full) = sync_channel(BUFFERS);
     let (empty, empty_receiver) = channel();
     // The thread takes its source by message, so that the source is not lost where the thread cannot start.
-    let (hand_over, source_receiver) = channel::<(S, Marker)>();
+    let (hand_over, source_receiver) = channel::<(S, bool)>();
     let read = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&read);
     let started = thread::Builder::new().name("read-ahead".into()).spawn(move || {
-        if let Ok((mut source, marker)) = source_receiver.recv() {
-            source.mark_with(marker);
-            pump(source, &full_sender, &empty_receiver, &counter);
+        if let Ok((source, by_time)) = source_receiver.recv() {
+            pump(source, by_time, &full_sender, &empty_receiver, &counter);
         }
     });
     if started.is_err() {
-        return Box::new(source);
+        return Box::new(Direct::new(source));
     }
     let summary = source.summary();
     for _ in 0..BUFFERS {
         let _ = empty.send(Chunk::default());
     }
     Box::new(Ahead {
-        start: Some(Box::new(move |marker| drop(hand_over.send((source, marker))))),
+        start: Some(Box::new(move |marker, by_time| {
+            source.mark_with(marker);
+            drop(hand_over.send((source, by_time)));
+        })),
         marker: batch::unmarked,
+        by_time: false,
         full,
         empty,
         used: Vec::with_capacity(RETURNED),
@@ -148,16 +147,9 @@ pub(super) fn ahead<S: Gather>(source: S) -> Box<dyn Source + Send> {
 }
 
 /// Reads a source to its end into the buffers that come back.
-fn pump<S: Gather>(mut source: S, full: &SyncSender<Parcel>, empty: &Receiver<Chunk>, read: &AtomicU64) {
+fn pump<S: Gather>(mut source: S, by_time: bool, full: &SyncSender<Parcel>, empty: &Receiver<Chunk>, read: &AtomicU64) {
     loop {
-        let mut found = source.gather(MOST);
-        if found.taken == 0 {
-            let window = source.parts().window;
-            // Usually the rest is the beginning of a frame. Where much is there and no frame is found in it, more would not help.
-            if window.bytes().len() < SCANT && window.more() {
-                found = source.gather(MOST);
-            }
-        }
+        let found = direct::gather(&mut source, by_time);
         if found.taken == 0 {
             let parcel = match source.next() {
                 Ok(Some(event)) => Parcel::One(Single::of(&event)),
@@ -195,7 +187,7 @@ impl Ahead {
     /// Makes sure that something is there to give; `false` at the end.
     fn receive(&mut self) -> Result<bool, CaptureError> {
         if let Some(start) = self.start.take() {
-            start(self.marker);
+            start(self.marker, self.by_time);
         }
         self.single = None;
         if self.given < self.chunk.frames.len() {
@@ -273,6 +265,10 @@ impl Source for Ahead {
 
     fn mark_with(&mut self, marker: Marker) {
         self.marker = marker;
+    }
+
+    fn by_time(&mut self) {
+        self.by_time = true;
     }
 
     fn summary(&self) -> SourceSummary {

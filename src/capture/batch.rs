@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::options::OptionList;
 use super::tally::Tally;
 use super::window::Window;
-use super::{CaptureError, Event, Frame, FrameNo, LinkType, PacketOptions, Source, Timestamp};
+use super::{Event, Frame, FrameNo, LinkType, PacketOptions, Source, Timestamp};
 
 /// Where a frame lies in the bytes of its batch.
 #[derive(Clone, Copy, Debug)]
@@ -28,21 +28,16 @@ pub(super) struct Frames {
     pub(super) times: Vec<Timestamp>,
     pub(super) marks: Vec<Mark>,
     pub(super) places: Vec<Place>,
+    /// Where each of them stood in the file, counted from the first; empty where they are in the order of the file.
+    pub(super) order: Vec<u32>,
 }
 
 impl Frames {
-    pub(super) fn with_room_for(frames: usize) -> Frames {
-        Frames {
-            times: Vec::with_capacity(frames),
-            marks: Vec::with_capacity(frames),
-            places: Vec::with_capacity(frames),
-        }
-    }
-
     pub(super) fn clear(&mut self) {
         self.times.clear();
         self.marks.clear();
         self.places.clear();
+        self.order.clear();
     }
 
     #[inline(always)]
@@ -70,14 +65,16 @@ pub(super) fn unmarked(_: LinkType, _: &[u8]) -> Mark {
     Mark::default()
 }
 
-/// Frames in the order of the source, without a gap in their numbers, borrowed until the next call.
+/// Frames in the order of the source, borrowed until the next call.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     bytes: &'a [u8],
     times: &'a [Timestamp],
     marks: &'a [Mark],
     places: &'a [Place],
-    /// The number of the frame before the first.
+    /// Where each stood in the file; empty where they stand as in the file.
+    order: &'a [u32],
+    /// The number of the frame before the first, or before the one from which `order` counts.
     before: u64,
     /// Byte order of the options.
     big_endian: bool,
@@ -98,11 +95,17 @@ impl<'a> Batch<'a> {
         big_endian: bool,
         in_order: bool,
     ) -> Batch<'a> {
+        let order = frames.order.get(range.clone()).unwrap_or_default();
         Batch {
             bytes,
             times: frames.times.get(range.clone()).unwrap_or_default(),
             marks: frames.marks.get(range.clone()).unwrap_or_default(),
-            before: before + range.start as u64,
+            order,
+            before: if order.is_empty() {
+                before + range.start as u64
+            } else {
+                before
+            },
             places: frames.places.get(range).unwrap_or_default(),
             big_endian,
             in_order,
@@ -150,7 +153,7 @@ impl<'a> Batch<'a> {
             self.big_endian,
         ));
         Some(Frame {
-            no: FrameNo(self.before + place as u64 + 1),
+            no: FrameNo(self.before + self.order.get(place).map_or(place as u64, |place| u64::from(*place)) + 1),
             at: *self.times.get(place)?,
             link: found.link,
             interface: found.interface,
@@ -218,6 +221,9 @@ pub(super) trait Gather: Source + Send + 'static {
     /// position stays.
     fn gather(&mut self, most: usize) -> Found;
 
+    /// Passes over what is no event, and reads until the next ordinary frame is whole in the window, if one comes next.
+    fn prepare(&mut self);
+
     /// What a batch is made of.
     fn parts(&mut self) -> Parts<'_>;
 }
@@ -230,32 +236,4 @@ pub(super) struct Parts<'a> {
     pub(super) frames: &'a mut Frames,
     /// Byte order of their options.
     pub(super) big_endian: bool,
-}
-
-/// [`Source::several`] of a source that gathers.
-///
-/// # Errors
-/// As [`Source::next`].
-pub(super) fn several<S: Gather>(source: &mut S) -> Result<Option<Events<'_>>, CaptureError> {
-    let found = source.gather(Batch::MOST);
-    if found.taken == 0 {
-        return Ok(source.next()?.map(Events::One));
-    }
-    let Parts {
-        window,
-        tally,
-        frames,
-        big_endian,
-    } = source.parts();
-    let before = tally.frames(frames, &found);
-    window.advance(found.taken);
-    let bytes = window.passed(found.taken);
-    Ok(Some(Events::Batch(Batch::new(
-        bytes,
-        frames,
-        0..frames.len(),
-        before,
-        big_endian,
-        found.in_order,
-    ))))
 }

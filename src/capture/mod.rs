@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 
 mod ahead;
 mod batch;
+mod direct;
 mod inflate;
 #[cfg(feature = "live")]
 pub mod live;
 mod magic;
 mod open;
 mod options;
+mod order;
 mod paths;
 mod pcap;
 mod pcapng;
@@ -206,6 +208,10 @@ pub trait Source {
     /// From here on the frames of batches bear the marks that `marker` gives them; without it their marks are zero.
     fn mark_with(&mut self, _marker: Marker) {}
 
+    /// From here on frames that stand a little later in the file than their time come where their time is, with the numbers that they
+    /// have in the file.
+    fn by_time(&mut self) {}
+
     /// What is known of the source so far; complete once `next` has returned `None`.
     fn summary(&self) -> SourceSummary;
 
@@ -237,6 +243,8 @@ pub struct SourceSummary {
     pub sections: Vec<SectionSummary>,
     /// The interfaces by index, over all sections.
     pub interfaces: Vec<InterfaceSummary>,
+    /// Frames that stood later in the file than their time and were put where it is ([`Source::by_time`]): how many, and the first.
+    pub late: Option<(u64, FrameNo)>,
     /// What was damaged, cut or dropped.
     pub shortfalls: Vec<Shortfall>,
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::ahead;
 use super::batch::Gather;
+use super::direct::Direct;
 use super::inflate::Compression;
 use super::magic::{self, Format};
 use super::pcap::{self, Pcap};
@@ -124,7 +125,11 @@ pub fn open_stream(
 
 /// A source, read in a thread of its own or in the calling one.
 fn source<S: Gather>(source: S, ahead: bool) -> Box<dyn Source + Send> {
-    if ahead { ahead::ahead(source) } else { Box::new(source) }
+    if ahead {
+        ahead::ahead(source)
+    } else {
+        Box::new(Direct::new(source))
+    }
 }
 
 fn not_a_capture(path: &Path, compression: Option<Compression>, what: String) -> CaptureError {

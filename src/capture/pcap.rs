@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::batch::{self, Batch, Events, Found, Frames, Gather, Marker, Parts, Place};
+use super::batch::{self, Found, Frames, Gather, Marker, Parts, Place};
 use super::tally::Tally;
 use super::window::Window;
 use super::words::ByteOrder;
@@ -173,7 +173,7 @@ impl Pcap {
             layout,
             interface: 0,
             previous: 0,
-            frames: Frames::with_room_for(Batch::MOST),
+            frames: Frames::default(),
             marker: batch::unmarked,
             path,
             ended: false,
@@ -346,18 +346,17 @@ impl Pcap {
         self.window.settle(&mut self.tally, cut, offset);
         self.ended = true;
     }
-}
 
-impl Source for Pcap {
-    fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError> {
-        let record = loop {
+    /// Finds the next record that can be read, with all of it in the window, or `None` at the end.
+    fn next_record(&mut self) -> Option<Record> {
+        loop {
             if self.ended || !self.window.ensure(self.layout.header) {
                 if !self.ended {
                     let rest = self.window.bytes().len();
                     let cut = format!("the file is cut short, {rest} bytes into the header of a packet");
                     self.stop((rest > 0).then_some(cut), self.window.offset());
                 }
-                return self.window.end(&self.path);
+                return None;
             }
             let mut record = self.record(0);
             if !self.ordinary(record) {
@@ -367,7 +366,7 @@ impl Source for Pcap {
                 record = self.record(0);
             }
             if self.window.ensure(self.layout.header + record.captured as usize) {
-                break record;
+                return Some(record);
             }
             let rest = self.window.bytes().len();
             let cut = format!(
@@ -375,6 +374,14 @@ impl Source for Pcap {
                 self.layout.header + record.captured as usize
             );
             self.stop(Some(cut), self.window.offset());
+        }
+    }
+}
+
+impl Source for Pcap {
+    fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError> {
+        let Some(record) = self.next_record() else {
+            return self.window.end(&self.path);
         };
         let direction = self
             .layout
@@ -394,10 +401,6 @@ impl Source for Pcap {
             direction,
             options: PacketOptions::default(),
         })))
-    }
-
-    fn several(&mut self) -> Result<Option<Events<'_>>, CaptureError> {
-        batch::several(self)
     }
 
     fn mark_with(&mut self, marker: Marker) {
@@ -470,6 +473,12 @@ impl Gather for Pcap {
             self.gather_as(usual, most)
         } else {
             self.gather_as(layout, most)
+        }
+    }
+
+    fn prepare(&mut self) {
+        if let Some(record) = self.next_record() {
+            self.previous = record.seconds;
         }
     }
 

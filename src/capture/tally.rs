@@ -62,6 +62,15 @@ impl Tally {
         before
     }
 
+    /// Counts frames that stand later than their time; the first is so many places behind the last frame that was counted.
+    pub(super) fn late(&mut self, late: Option<(u64, usize)>) {
+        if let Some((n, place)) = late {
+            let first = FrameNo(self.no + place as u64 + 1);
+            let (sum, _) = self.summary.late.get_or_insert((0, first));
+            *sum += n;
+        }
+    }
+
     /// Counts a frame without a time of its own.
     #[inline]
     pub(super) fn untimed_frame(&mut self, link: LinkType) -> FrameNo {

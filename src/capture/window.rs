@@ -167,11 +167,6 @@ impl Window {
         self.fault.take()
     }
 
-    /// Tries to have one byte more than there are; returns whether it came.
-    pub(super) fn more(&mut self) -> bool {
-        self.ensure(self.end - self.pos + 1)
-    }
-
     /// Gives the buffer away in exchange for `buf`, into which the bytes from the position on go. Returns where in the buffer the `n`
     /// bytes before the position begin.
     pub(super) fn hand_over(&mut self, buf: &mut Vec<u8>, n: usize) -> usize {

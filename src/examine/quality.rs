@@ -156,6 +156,19 @@ impl Quality {
             ),
             None,
         );
+        let late = summary
+            .late
+            .map_or(Count::default(), |(n, first)| Count { n, example: Some(first) });
+        note(
+            late,
+            match late.n {
+                1 => "a packet stands later in the file than its time (with several interfaces or queues of a card it happens); it was looked at where its time is".to_owned(),
+                n => format!(
+                    "{n} packets stand later in the file than their time (with several interfaces or queues of a card it happens); they were looked at in the order of time"
+                ),
+            },
+            None,
+        );
         note(
             self.offloaded,
             format!(

@@ -84,6 +84,7 @@ pub fn options(args: &[String], path: &Path) -> Options {
 pub fn examine(path: &Path, args: &[String]) -> Report {
     let mut examiner = Examiner::new(options(args, path));
     let mut source = capture::open(path, capture::OpenOptions::default()).unwrap_or_else(|error| panic!("{error}"));
+    source.by_time();
     while let Some(event) = source.next().expect("a readable file") {
         examiner.feed(event);
     }

@@ -1,8 +1,13 @@
 //! What must not change a verdict: the time of day, a mirror port that doubles every frame, other traffic in between.
 
+use std::collections::HashMap;
+use std::io::Cursor;
 use std::path::Path;
 
-use rdpwhy::capture::{self, Direction, Event, Events, Frame, FrameNo, LinkType, OpenOptions, PacketOptions, Span, Timestamp};
+use rdpwhy::capture::{
+    self, Direction, Event, Events, Frame, FrameNo, InterfaceSummary, LinkType, OpenOptions, PacketOptions, Resolution,
+    SectionSummary, Span, Timestamp, Writer,
+};
 use rdpwhy::examine::{Examiner, Options};
 use rdpwhy::report::{self, Report};
 
@@ -98,6 +103,76 @@ fn another_time_of_day_changes_nothing() {
             })
             .collect()
     });
+}
+
+/// A file of frames in the order in which they stand, looked at as a user's is.
+fn judge_file(frames: &[Kept], args: &[String]) -> Report {
+    let mut writer = Writer::new(Vec::new(), &SectionSummary::default()).expect("memory takes everything");
+    let mut ids = HashMap::new();
+    for kept in frames {
+        let id = *ids.entry((kept.interface, kept.link)).or_insert_with(|| {
+            let about = InterfaceSummary {
+                link: kept.link,
+                resolution: Resolution::NANOS,
+                ..InterfaceSummary::default()
+            };
+            writer.interface(&about).expect("memory takes everything")
+        });
+        let frame = Frame {
+            no: FrameNo(0),
+            at: kept.at,
+            link: kept.link,
+            interface: kept.interface,
+            bytes: &kept.bytes,
+            wire_len: kept.wire_len,
+            direction: kept.direction,
+            options: PacketOptions::default(),
+        };
+        writer.frame(id, &frame, &[]).expect("memory takes everything");
+    }
+    let file = Cursor::new(writer.finish().expect("memory takes everything"));
+    let mut source = capture::open_stream(Box::new(file), Path::new("laws"), OpenOptions::default()).expect("a capture");
+    source.by_time();
+    let mut examiner = Examiner::new(golden::options(args, Path::new("laws")));
+    while let Some(event) = source.next().expect("a readable capture") {
+        examiner.feed(event);
+    }
+    examiner.end_source(source.summary(), None);
+    examiner.finish()
+}
+
+#[test]
+fn frames_that_stand_later_in_the_file_than_their_time_change_nothing() {
+    let mut broken = Vec::new();
+    for (name, path, truth) in golden::truths() {
+        let frames = frames_of(&path);
+        // Every third frame waits in the queue of a card until its successor was written.
+        let mut late = frames.clone();
+        let mut moved = 0;
+        for place in (0..late.len().saturating_sub(1)).step_by(3) {
+            let wait = late[place + 1].at.since(late[place].at);
+            if wait > Span(0) && wait <= Span::millis(50) {
+                late.swap(place, place + 1);
+                moved += 1;
+            }
+        }
+        let (before, after) = (judge_file(&frames, &truth.args), judge_file(&late, &truth.args));
+        if essence(&before) != essence(&after) {
+            broken.push(format!("{name}: \"{}\" becomes \"{}\"", essence(&before), essence(&after)));
+        }
+        // Captures whose own times go back are ordered as they stand.
+        let told = |report: &Report| {
+            report
+                .quality
+                .iter()
+                .filter_map(|note| note.text.split_once(" stand later"))
+                .count()
+        };
+        if moved > 1 && frames.is_sorted_by_key(|kept| kept.at) && (told(&before), told(&after)) != (0, 1) {
+            broken.push(format!("{name}: the notes do not tell of {moved} late frames"));
+        }
+    }
+    assert!(broken.is_empty(), "{} differ:\n{}", broken.len(), broken.join("\n"));
 }
 
 #[test]
@@ -282,8 +357,8 @@ fn a_capture_without_rdp_stays_without() {
 /// The whole report on a file, taken in batches or one frame at a time, read in a thread of its own or not.
 fn whole_report(path: &Path, args: &[String], batches: bool, read_ahead: bool) -> String {
     let bytes = std::fs::read(path).expect("a readable file");
-    let mut source =
-        capture::open_stream(Box::new(std::io::Cursor::new(bytes)), path, OpenOptions { read_ahead }).expect("a capture");
+    let mut source = capture::open_stream(Box::new(Cursor::new(bytes)), path, OpenOptions { read_ahead }).expect("a capture");
+    source.by_time();
     // Without marks, batches are looked at frame by frame.
     if read_ahead {
         source.mark_with(rdpwhy::examine::mark);

@@ -215,6 +215,7 @@ pub fn examine_slice(
         examiner.secrets(text);
     }
     let mut source = capture::open(path, OpenOptions::default())?;
+    source.by_time();
     while let Some(event) = source.next()? {
         examiner.feed(event);
     }

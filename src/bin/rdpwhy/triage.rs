@@ -142,6 +142,7 @@ struct Feed<'a> {
 impl Feed<'_> {
     /// Reads one source to its end.
     fn source(&mut self, path: &Path, mut source: Box<dyn Source>, progress: &mut Progress) -> anyhow::Result<()> {
+        source.by_time();
         source.mark_with(rdpwhy::examine::mark);
         let mut secrets: Vec<Vec<u8>> = Vec::new();
         if let (Some(examiner), Some(keylog)) = (&mut self.examiner, &self.keylog) {

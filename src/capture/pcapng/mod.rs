@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::batch::{self, Batch, Events, Found, Frames, Gather, Marker, Parts, Place};
+use super::batch::{self, Found, Frames, Gather, Marker, Parts, Place};
 use super::options::{self, OptionList};
 use super::tally::Tally;
 use super::window::Window;
@@ -77,7 +77,7 @@ impl Pcapng {
             previous: Timestamp::default(),
             untimed: false,
             searched: 0,
-            frames: Frames::with_room_for(Batch::MOST),
+            frames: Frames::default(),
             marker: batch::unmarked,
             ended: false,
         }
@@ -323,10 +323,6 @@ impl Source for Pcapng {
         }
     }
 
-    fn several(&mut self) -> Result<Option<Events<'_>>, CaptureError> {
-        batch::several(self)
-    }
-
     fn mark_with(&mut self, marker: Marker) {
         self.marker = marker;
     }
@@ -403,6 +399,16 @@ impl Gather for Pcapng {
             _ if self.ended => Found::NOTHING,
             ByteOrder::Little => self.gather_in(ByteOrder::Little, most),
             ByteOrder::Big => self.gather_in(ByteOrder::Big, most),
+        }
+    }
+
+    fn prepare(&mut self) {
+        while let Some((kind, len)) = self.next_block()
+            && !kind::is_packet(kind)
+            && kind != kind::SECRETS
+        {
+            self.other_block(kind, len);
+            self.window.advance(len);
         }
     }
 
