@@ -9,7 +9,7 @@ use rdpwhy::packet::{checksum, decode, fast};
 
 fn frame(bytes: &[u8]) -> Frame<'_> {
     Frame {
-        no: FrameNo(1),
+        no: FrameNo::new(1),
         at: Timestamp(0),
         link: LinkType::ETHERNET,
         interface: 0,

@@ -34,7 +34,7 @@ struct Kept {
 impl Kept {
     fn frame(&self, no: u64) -> Frame<'_> {
         Frame {
-            no: FrameNo(no),
+            no: FrameNo::new(no),
             at: self.at,
             link: self.link,
             interface: 0,

@@ -80,7 +80,7 @@ pub fn feed(examiner: &mut rdpwhy::examine::Examiner, packets: &[Sent], client: 
     for (number, packet) in packets.iter().enumerate() {
         let bytes = packet.bytes(client, server);
         examiner.push(&Frame {
-            no: FrameNo(number as u64 + 1),
+            no: FrameNo::new(number as u64 + 1),
             at: Timestamp(packet.at),
             link: LinkType::ETHERNET,
             interface: 0,

@@ -434,7 +434,7 @@ mod tests {
             cut: None,
         };
         let (from, to) = if is_answer { (RESOLVER, CLIENT) } else { (CLIENT, RESOLVER) };
-        lookups.push(0, (FrameNo(1), at), from, to, &message, MOST);
+        lookups.push(0, (FrameNo::new(1), at), from, to, &message, MOST);
     }
 
     /// The client asks for a name and gets an answer at once.

@@ -147,7 +147,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     fn at(no: u64) -> (FrameNo, Timestamp) {
-        (FrameNo(no), Timestamp(i64::try_from(no).expect("small")))
+        (FrameNo::new(no), Timestamp(i64::try_from(no).expect("small")))
     }
 
     #[test]

@@ -74,8 +74,9 @@ pub struct Batch<'a> {
     places: &'a [Place],
     /// Where each stood in the file; empty where they stand as in the file.
     order: &'a [u32],
-    /// The number of the frame before the first, or before the one from which `order` counts.
+    /// The number of the frame before those that were found together, and how many of them come before this batch.
     before: u64,
+    from: usize,
     /// Byte order of the options.
     big_endian: bool,
     /// Whether no frame is earlier than the one before it.
@@ -95,17 +96,13 @@ impl<'a> Batch<'a> {
         big_endian: bool,
         in_order: bool,
     ) -> Batch<'a> {
-        let order = frames.order.get(range.clone()).unwrap_or_default();
         Batch {
             bytes,
             times: frames.times.get(range.clone()).unwrap_or_default(),
             marks: frames.marks.get(range.clone()).unwrap_or_default(),
-            order,
-            before: if order.is_empty() {
-                before + range.start as u64
-            } else {
-                before
-            },
+            order: frames.order.get(range.clone()).unwrap_or_default(),
+            before,
+            from: range.start,
             places: frames.places.get(range).unwrap_or_default(),
             big_endian,
             in_order,
@@ -153,7 +150,7 @@ impl<'a> Batch<'a> {
             self.big_endian,
         ));
         Some(Frame {
-            no: FrameNo(self.before + self.order.get(place).map_or(place as u64, |place| u64::from(*place)) + 1),
+            no: self.number(place),
             at: *self.times.get(place)?,
             link: found.link,
             interface: found.interface,
@@ -162,6 +159,16 @@ impl<'a> Batch<'a> {
             direction: if found.options_len > 0 { options.direction() } else { None },
             options,
         })
+    }
+
+    fn number(&self, place: usize) -> FrameNo {
+        match self.order.get(place) {
+            None => FrameNo::new(self.before + (self.from + place) as u64 + 1),
+            Some(stood) => FrameNo::moved(
+                self.before + u64::from(*stood) + 1,
+                self.before + (self.from + place) as u64 + 1,
+            ),
+        }
     }
 
     /// All frames.

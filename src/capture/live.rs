@@ -263,7 +263,7 @@ impl Live {
         let port = &self.ports[place];
         self.bytes += port.bytes.len() as u64;
         Tick::Frame(Frame {
-            no: FrameNo(self.frames),
+            no: FrameNo::new(self.frames),
             at,
             link: port.link,
             interface: u32::try_from(place).unwrap_or(u32::MAX),

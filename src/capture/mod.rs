@@ -31,13 +31,46 @@ pub use options::{OptionList, PacketOptions};
 pub use paths::expand;
 pub use writer::Writer;
 
-/// The number of a frame in its source, counted from 1 over all packets of all interfaces, as Wireshark counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
-pub struct FrameNo(pub u64);
+/// The number of a frame in its source, counted from 1 over all packets of all interfaces, as Wireshark counts. Frames compare in the
+/// order in which they are given, which is another where a source gives them [by time](Source::by_time).
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FrameNo(
+    /// The place in the order in which frames are given, and in the lowest 16 bits how much greater the number is, as an [`i16`].
+    u64,
+);
+
+impl FrameNo {
+    /// The number of a frame that is given where it stands.
+    pub const fn new(number: u64) -> FrameNo {
+        FrameNo(number << 16)
+    }
+
+    /// The number of a frame that is given at the place of the frame `place`.
+    pub(crate) const fn moved(number: u64, place: u64) -> FrameNo {
+        FrameNo(place << 16 | number.wrapping_sub(place) & 0xFFFF)
+    }
+
+    /// The number.
+    pub const fn number(self) -> u64 {
+        (self.0 >> 16).wrapping_add_signed((self.0 as i16) as i64)
+    }
+}
 
 impl fmt::Display for FrameNo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.number().fmt(f)
+    }
+}
+
+impl fmt::Debug for FrameNo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FrameNo").field(&self.number()).finish()
+    }
+}
+
+impl serde::Serialize for FrameNo {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.number())
     }
 }
 

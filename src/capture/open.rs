@@ -227,19 +227,19 @@ mod tests {
     fn every_frame_of_the_corpus_is_counted_as_capinfos_counts() {
         for path in corpus() {
             let mut source = open(&path, OpenOptions::default()).unwrap();
-            let mut last = FrameNo(0);
+            let mut last = FrameNo::new(0);
             while let Some(event) = source.next().unwrap() {
                 if let Event::Frame(frame) = event {
-                    assert_eq!(frame.no.0, last.0 + 1);
+                    assert_eq!(frame.no.number(), last.number() + 1);
                     assert!(frame.bytes.len() <= frame.wire_len as usize);
                     last = frame.no;
                 }
             }
             let summary = source.summary();
             assert_eq!(summary.shortfalls, [], "{}", path.display());
-            assert_eq!(summary.packets, last.0);
+            assert_eq!(summary.packets, last.number());
             match capinfos(&path) {
-                Some(count) => assert_eq!(count, last.0, "{}", path.display()),
+                Some(count) => assert_eq!(count, last.number(), "{}", path.display()),
                 None => eprintln!("SKIPPED: capinfos is not installed"),
             }
         }

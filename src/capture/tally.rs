@@ -65,7 +65,7 @@ impl Tally {
     /// Counts frames that stand later than their time; the first is so many places behind the last frame that was counted.
     pub(super) fn late(&mut self, late: Option<(u64, usize)>) {
         if let Some((n, place)) = late {
-            let first = FrameNo(self.no + place as u64 + 1);
+            let first = FrameNo::new(self.no + place as u64 + 1);
             let (sum, _) = self.summary.late.get_or_insert((0, first));
             *sum += n;
         }
@@ -79,7 +79,7 @@ impl Tally {
         }
         self.summary.packets += 1;
         self.no += 1;
-        FrameNo(self.no)
+        FrameNo::new(self.no)
     }
 
     /// Takes in that the link type changes.
@@ -103,7 +103,7 @@ impl Tally {
 
     /// Records damage at `offset`, after the last frame.
     pub(super) fn shortfall(&mut self, text: impl Into<String>, offset: u64) {
-        let after_frame = (self.no > 0).then_some(FrameNo(self.no));
+        let after_frame = (self.no > 0).then_some(FrameNo::new(self.no));
         self.push(Shortfall {
             text: text.into(),
             offset: Some(offset),

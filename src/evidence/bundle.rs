@@ -247,6 +247,8 @@ fn prepare(
         }
         Packets::Memory(source) => (None, source),
     };
+    // In the order in which the report was made.
+    source.by_time();
     let out = staging.create(COPY).map_err(&write)?;
     let key_log = if order.with_secrets { order.key_log } else { b"" };
     let (out, copied) = split(
@@ -360,7 +362,7 @@ fn in_source(notes: Notes, numbers: &Numbers) -> Notes {
         frames: notes
             .frames
             .into_iter()
-            .filter_map(|(frame, comments)| Some((numbers.in_source(frame)?, comments)))
+            .filter_map(|(frame, comments)| Some((numbers.in_source(FrameNo::new(frame))?.number(), comments)))
             .collect(),
         ..notes
     }

@@ -42,7 +42,7 @@ impl Numbers {
             return Some(cited);
         }
         let place = self.source.binary_search(&cited).ok()?;
-        Some(FrameNo(place as u64 + 1))
+        Some(FrameNo::new(place as u64 + 1))
     }
 
     /// The first and the last number in the slice of what it holds between two frames that the report cites, both included; `None`
@@ -53,7 +53,7 @@ impl Numbers {
         }
         let before = self.source.partition_point(|no| *no < first) as u64;
         let until = self.source.partition_point(|no| *no <= last) as u64;
-        (before < until).then_some((FrameNo(before + 1), FrameNo(until)))
+        (before < until).then_some((FrameNo::new(before + 1), FrameNo::new(until)))
     }
 
     /// The number in the source of a frame that the report cites.
@@ -61,7 +61,7 @@ impl Numbers {
         if self.cites_source {
             return Some(cited);
         }
-        let place = usize::try_from(cited.0.checked_sub(1)?).ok()?;
+        let place = usize::try_from(cited.number().checked_sub(1)?).ok()?;
         self.source.get(place).copied()
     }
 
@@ -101,10 +101,10 @@ impl Numbers {
     /// Runs of frames that follow each other in both: first and last in the slice, first and last in the source.
     pub fn runs(&self) -> Vec<[u64; 4]> {
         let mut runs: Vec<[u64; 4]> = Vec::new();
-        for (slice, FrameNo(source)) in (1..).zip(&self.source) {
+        for (slice, source) in (1..).zip(self.source.iter().map(|no| no.number())) {
             match runs.last_mut() {
-                Some([_, last, _, end]) if *end + 1 == *source => (*last, *end) = (slice, *source),
-                _ => runs.push([slice, slice, *source, *source]),
+                Some([_, last, _, end]) if *end + 1 == source => (*last, *end) = (slice, source),
+                _ => runs.push([slice, slice, source, source]),
             }
         }
         runs
@@ -117,16 +117,16 @@ mod tests {
 
     #[test]
     fn numbers_go_both_ways() {
-        let source: Vec<FrameNo> = [3, 4, 5, 9, 10].map(FrameNo).into();
+        let source: Vec<FrameNo> = [3, 4, 5, 9, 10].map(FrameNo::new).into();
         let numbers = Numbers::new(source.clone(), true);
         assert_eq!(
-            (numbers.in_slice(FrameNo(9)), numbers.in_slice(FrameNo(6))),
-            (Some(FrameNo(4)), None)
+            (numbers.in_slice(FrameNo::new(9)), numbers.in_slice(FrameNo::new(6))),
+            (Some(FrameNo::new(4)), None)
         );
         assert_eq!(numbers.runs(), [[1, 3, 3, 5], [4, 5, 9, 10]]);
         let stretch = |first, last| {
-            let found = numbers.stretch_in_slice((FrameNo(first), FrameNo(last)));
-            found.map(|(first, last)| (first.0, last.0))
+            let found = numbers.stretch_in_slice((FrameNo::new(first), FrameNo::new(last)));
+            found.map(|(first, last)| (first.number(), last.number()))
         };
         assert_eq!(
             [stretch(1, 9), stretch(4, 4), stretch(6, 12), stretch(1, 2), stretch(6, 8)],
@@ -134,8 +134,8 @@ mod tests {
         );
         let numbers = Numbers::new(source, false);
         assert_eq!(
-            (numbers.in_source(FrameNo(4)), numbers.in_source(FrameNo(0))),
-            (Some(FrameNo(9)), None)
+            (numbers.in_source(FrameNo::new(4)), numbers.in_source(FrameNo::new(0))),
+            (Some(FrameNo::new(9)), None)
         );
     }
 }

@@ -107,7 +107,7 @@ fn run<W: Write>(
                         bytes_before -= before.pop_front().map_or(0, |kept| kept.bytes.len());
                     }
                 }
-                if frame.no.0.is_multiple_of(FRAMES_PER_TICK) {
+                if frame.no.number().is_multiple_of(FRAMES_PER_TICK) {
                     tick(source.bytes_read());
                 }
             }
@@ -187,7 +187,7 @@ impl<W: Write> Copier<W> {
             }
         };
         self.copied.frames.push(frame.no);
-        self.writer.numbered_frame(id, frame, &[], Some(frame.no.0))
+        self.writer.numbered_frame(id, frame, &[], Some(frame.no.number()))
     }
 
     /// Remembers the client random of a ClientHello, by which a key log names its session.

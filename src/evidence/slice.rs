@@ -18,7 +18,7 @@ pub struct Notes {
     /// Comments on the section.
     pub section: Vec<String>,
     /// Comments on packets, by their number in the source.
-    pub frames: BTreeMap<FrameNo, Vec<String>>,
+    pub frames: BTreeMap<u64, Vec<String>>,
 }
 
 impl Notes {
@@ -32,9 +32,9 @@ impl Notes {
             verdict.confidence.slug()
         )];
         section.extend(source.iter().map(|line| format!("{PREFIX}{line}")));
-        let mut frames: BTreeMap<FrameNo, Vec<String>> = BTreeMap::new();
+        let mut frames: BTreeMap<u64, Vec<String>> = BTreeMap::new();
         for (frame, text) in claims(report, attempt) {
-            let comments = frames.entry(frame).or_default();
+            let comments = frames.entry(frame.number()).or_default();
             let comment = format!("{PREFIX}{text}");
             if !comments.contains(&comment) {
                 comments.push(comment);
@@ -151,7 +151,7 @@ pub fn annotate<W: Write>(
 }
 
 fn write<W: Write>(writer: &mut Writer<W>, id: u32, frame: &Frame<'_>, notes: &Notes) -> io::Result<()> {
-    let number = FrameNo(frame.options.id().unwrap_or(frame.no.0));
+    let number = frame.options.id().unwrap_or(frame.no.number());
     let none = Vec::new();
     let comments: Vec<String> = notes
         .frames

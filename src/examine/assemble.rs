@@ -148,7 +148,7 @@ fn unreachable_verdict(attempt: &Attempt) -> Verdict {
     use crate::diagnosis::{Act, Confidence, Evidence, Leans, causes};
     let evidence = Evidence {
         source: 0,
-        frame: FrameNo(0),
+        frame: FrameNo::new(0),
         at: attempt.started(),
         leans: Leans::For,
         text: String::new(),
@@ -350,7 +350,7 @@ pub(super) fn number(mut rows: Vec<Row>) -> (Vec<model::Connection>, Vec<model::
         (
             first.map_or(0, |c| c.source),
             row.attempt.started,
-            first.map_or(FrameNo(0), |c| c.frames.0),
+            first.map_or(FrameNo::new(0), |c| c.frames.0),
         )
     });
     let mut all: Vec<(usize, usize, model::Connection)> = Vec::new();

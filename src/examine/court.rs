@@ -218,7 +218,7 @@ mod tests {
             let other = ShownCertificate {
                 issuer: "CN=another".to_owned(),
                 serial: "02".to_owned(),
-                frame: FrameNo(1),
+                frame: FrameNo::new(1),
                 at,
             };
             context.certificates.add(server, other);
@@ -226,7 +226,7 @@ mod tests {
         let tcp = attempt.connections.iter().flat_map(|(t, _)| &t.tcp.icmp);
         let udp = attempt.udp.iter().flat_map(|(t, _)| &t.udp.icmp);
         for error in tcp.chain(udp) {
-            (1..=5).for_each(|no| context.hosts.learn(error.from, error.ttl.wrapping_add(7), FrameNo(no)));
+            (1..=5).for_each(|no| context.hosts.learn(error.from, error.ttl.wrapping_add(7), FrameNo::new(no)));
         }
     }
 

@@ -302,7 +302,7 @@ mod tests {
             total_len: 40,
             fragment: false,
         };
-        let seen = Seen::of_datagram(FrameNo(1), Timestamp(0), Side::Client, &LinkFacts::default(), &ip, 0);
+        let seen = Seen::of_datagram(FrameNo::new(1), Timestamp(0), Side::Client, &LinkFacts::default(), &ip, 0);
         Stub {
             seen: Seen {
                 flags: TcpFlags(TcpFlags::SYN),

@@ -242,7 +242,7 @@ mod tests {
 
     fn packet(no: u64, millis: i64) -> Packet<'static> {
         Packet {
-            no: FrameNo(no),
+            no: FrameNo::new(no),
             at: Timestamp(millis * 1_000_000),
             interface: 0,
             link: LinkFacts::default(),
@@ -264,7 +264,7 @@ mod tests {
 
     fn start() -> Conversation {
         let seen = Seen::of_datagram(
-            FrameNo(1),
+            FrameNo::new(1),
             Timestamp(0),
             Side::Client,
             &LinkFacts::default(),
@@ -301,7 +301,7 @@ mod tests {
         say(&mut conversation, 5, 61_000, Side::Client, b"c2");
         let alone = conversation.half.client.alone.expect("nobody answers");
         let (first, count) = alone.unanswered();
-        assert_eq!((first.no, count), (FrameNo(4), 2));
+        assert_eq!((first.no, count), (FrameNo::new(4), 2));
         assert_eq!(alone.idle_before(), Some(Span::millis(59_960)));
     }
 

@@ -362,7 +362,7 @@ mod tests {
 
     fn push(to: &mut Reassembler, no: u64, bytes: &[u8]) -> Option<Reassembled> {
         let frame = Frame {
-            no: FrameNo(no),
+            no: FrameNo::new(no),
             at: Timestamp(no as i64 * 1_000_000_000),
             link: LinkType::RAW,
             interface: 0,
@@ -382,7 +382,7 @@ mod tests {
         let whole = datagram4();
         assert_eq!(
             (packet.no, packet.ip.fragment, packet.ip.ttl, packet.ip.total_len),
-            (FrameNo(no), true, 60, 1520)
+            (FrameNo::new(no), true, 60, 1520)
         );
         match packet.body {
             Body::Udp(d) => assert_eq!((d.dst_port, d.payload, d.payload_len), (3389, &whole[28..], 1492)),
@@ -477,7 +477,10 @@ mod tests {
         let left: Vec<_> = to.incomplete().map(|i| (i.first, i.protocol, i.ports, i.seen)).collect();
         assert_eq!(
             left,
-            [(FrameNo(3), 17, None, 512), (FrameNo(4), 17, Some((40_000, 3389)), 988)]
+            [
+                (FrameNo::new(3), 17, None, 512),
+                (FrameNo::new(4), 17, Some((40_000, 3389)), 988)
+            ]
         );
     }
 

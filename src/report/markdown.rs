@@ -6,7 +6,6 @@ use super::clock::{date_time, duration, seconds, time_of_day};
 use super::model::{Connection, Report, Speaker};
 use super::plain::printable;
 use super::{View, words};
-use crate::capture::FrameNo;
 use crate::diagnosis::{Leans, Verdict};
 
 /// The main part has fewer characters than this.
@@ -192,7 +191,7 @@ fn timeline(view: &View, connection: &Connection) -> Block {
         format!("| | | | _{}: {}{open}_ |\n", words::phase(*phase), duration(*spent))
     });
     let steps = connection.timeline.iter().map(|step| {
-        let frame = step.frame.map_or_else(String::new, |FrameNo(number)| number.to_string());
+        let frame = step.frame.map_or_else(String::new, |frame| frame.to_string());
         let speaker = match step.speaker {
             Speaker::Nobody => "",
             other => other.slug(),

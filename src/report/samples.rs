@@ -16,7 +16,7 @@ fn at(ms: i64) -> Timestamp {
 fn seen(frame: u64, ms: i64, text: &str) -> Evidence {
     Evidence {
         source: 0,
-        frame: FrameNo(frame),
+        frame: FrameNo::new(frame),
         at: at(ms),
         leans: Leans::For,
         text: text.to_owned(),
@@ -24,7 +24,7 @@ fn seen(frame: u64, ms: i64, text: &str) -> Evidence {
 }
 
 fn step(phase: Phase, frame: u64, ms: i64, speaker: Speaker, text: &str) -> Step {
-    let frame = Some(FrameNo(frame)).filter(|frame| frame.0 > 0);
+    let frame = Some(FrameNo::new(frame)).filter(|frame| frame.number() > 0);
     Step {
         at: at(ms),
         frame,
@@ -80,7 +80,7 @@ fn connection(id: u32, ms: i64, lasted: i64, phase: Phase, ended: (EndedBy, Mech
         vantage_why: "the client's packets arrive with TTL 128, the server's with 117".to_owned(),
         started: at(ms),
         duration: Span::millis(lasted),
-        frames: (FrameNo(96), FrameNo(121)),
+        frames: (FrameNo::new(96), FrameNo::new(121)),
         phase,
         phase_inferred: false,
         ended_by: ended.0,
@@ -218,10 +218,10 @@ pub(super) fn failed_logon() -> Report {
     .map(|(phase, us)| (phase, Span::micros(us)))
     .to_vec();
     failed.metrics.rtt_server = quantiles(30_100, 31_000, 33_000, 61_200, 12);
-    failed.metrics.longest_idle = Some((Span::millis(268), FrameNo(112)));
+    failed.metrics.longest_idle = Some((Span::millis(268), FrameNo::new(112)));
     failed.metrics.facts = vec![("error_record", "78".to_owned())];
     let mut later = healthy(2, 64_000);
-    later.frames = (FrameNo(130), FrameNo(1201));
+    later.frames = (FrameNo::new(130), FrameNo::new(1201));
     report(vec![failed, later])
 }
 
@@ -290,7 +290,7 @@ pub(super) fn healthy_without_udp() -> Report {
     report.attempts[0].connections.push(2);
     report.attempts[0].side_findings.push(Note {
         source: 0,
-        frames: vec![FrameNo(140), FrameNo(152)],
+        frames: vec![FrameNo::new(140), FrameNo::new(152)],
         text: udp.verdict.summary.clone(),
     });
     report.overall = Overall {
@@ -336,7 +336,7 @@ pub(super) fn middlebox_reset() -> Report {
         (Phase::Tls, Span::millis(9)),
     ];
     let mut again = connection(2, 20_000, 71, Phase::Tls, (EndedBy::Middlebox, Mechanism::Rst), verdict);
-    again.frames = (FrameNo(201), FrameNo(209));
+    again.frames = (FrameNo::new(201), FrameNo::new(209));
     let mut cut = connection(3, 150_000, 0, Phase::Tcp, (EndedBy::Open, Mechanism::None), {
         let why = "The capture ends 2 ms after the SYN, within a normal delay.";
         Verdict::new(
@@ -347,20 +347,20 @@ pub(super) fn middlebox_reset() -> Report {
             seen(1284, 152_230, "SYN, then the capture ends."),
         )
     });
-    cut.frames = (FrameNo(1284), FrameNo(1284));
+    cut.frames = (FrameNo::new(1284), FrameNo::new(1284));
     let mut report = report(vec![reset, again, cut]);
     report.sources.push(source("captures/server side.pcapng"));
     report.sources[0].sha256 = Some("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08".to_owned());
     report.sources[0].summary.shortfalls.push(Shortfall {
         text: "the file was cut short in the middle of a packet".to_owned(),
         offset: Some(812_345),
-        after_frame: Some(FrameNo(1284)),
+        after_frame: Some(FrameNo::new(1284)),
     });
     report.quality.push(QualityNote {
         source: 0,
         text: "Every packet is cut to 128 bytes: certificates and error codes are missing.".to_owned(),
         better: Some("pktmon start --capture --pkt-size 0 --comp nics -f rdp.etl".to_owned()),
-        frame: Some(FrameNo(3)),
+        frame: Some(FrameNo::new(3)),
     });
     report
         .shortfalls
@@ -381,7 +381,7 @@ pub(super) fn unknown_name() -> Report {
     let mut lookup = connection(1, 0, 4, Phase::Dns, (EndedBy::Server, Mechanism::Refusal), verdict);
     (lookup.transport, lookup.server, lookup.community_id) = (Transport::Dns, None, String::new());
     (lookup.client, lookup.server_name) = ("10.1.2.3:0".parse().unwrap(), Some("rds1.contoso.com".to_owned()));
-    lookup.frames = (FrameNo(11), FrameNo(12));
+    lookup.frames = (FrameNo::new(11), FrameNo::new(12));
     let mut report = report(vec![lookup]);
     report.times = Times::default();
     report
@@ -402,7 +402,7 @@ pub(super) fn no_rdp() -> Report {
     };
     report.notes.push(Note {
         source: 0,
-        frames: (1..=9).map(FrameNo).collect(),
+        frames: (1..=9).map(FrameNo::new).collect(),
         text: "9 failed lookups of wpad".to_owned(),
     });
     report

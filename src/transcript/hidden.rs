@@ -282,7 +282,7 @@ fn redirected(records: &[records::Record], goes_on: bool, entra: bool, lines: &m
 fn surely_session(t: &Transcript, hidden: &mut Hidden) {
     let after = hidden
         .last(|line| matches!(line.said, Said::ClientInfo | Said::ChannelOpen))
-        .map_or(FrameNo(0), |line| line.frames.last);
+        .map_or(FrameNo::new(0), |line| line.frames.last);
     let application: Vec<_> = t
         .sealed()
         .filter(|(moment, sealed)| sealed.kind == SealedKind::Application && moment.frames.first > after)

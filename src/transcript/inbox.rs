@@ -92,7 +92,7 @@ mod tests {
 
     fn stamp(no: u64) -> Stamp {
         Stamp {
-            no: FrameNo(no),
+            no: FrameNo::new(no),
             at: Timestamp(0),
         }
     }

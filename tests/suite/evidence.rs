@@ -222,7 +222,7 @@ fn a_name_from_the_wire_stays_text_in_the_page() {
         verdict.remedies[0].text.push_str(evil);
     }
     let attempt = report.attempts[0].clone();
-    let numbers = Numbers::new((1..=200).map(FrameNo).collect(), true);
+    let numbers = Numbers::new((1..=200).map(FrameNo::new).collect(), true);
     let mut page = Vec::new();
     html::render(&report, &attempt, &numbers, &jiff::tz::TimeZone::UTC, evil, &mut page).unwrap();
     let page = String::from_utf8(page).unwrap();

@@ -149,7 +149,7 @@ fn cites(connection: &Connection, frame: usize, words: &str) -> bool {
         .verdict
         .evidence
         .iter()
-        .any(|evidence| evidence.frame.0 == frame as u64 && evidence.text.contains(words))
+        .any(|evidence| evidence.frame.number() == frame as u64 && evidence.text.contains(words))
 }
 
 #[test]

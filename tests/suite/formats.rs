@@ -70,12 +70,12 @@ fn numbers_in_a_report_refer_to_what_is_in_it() {
             assert!(attempt.connections.contains(&number), "{name}");
             let source = &report.sources[connection.source as usize].summary;
             assert!(
-                connection.frames.0 <= connection.frames.1 && connection.frames.1.0 <= source.packets,
+                connection.frames.0 <= connection.frames.1 && connection.frames.1.number() <= source.packets,
                 "{name}"
             );
             for one in &connection.verdict.evidence {
                 let packets = report.sources[one.source as usize].summary.packets;
-                assert!((1..=packets).contains(&one.frame.0), "{name}: frame {}", one.frame);
+                assert!((1..=packets).contains(&one.frame.number()), "{name}: frame {}", one.frame);
                 assert!(!one.text.is_empty(), "{name}");
             }
         }

@@ -117,7 +117,12 @@ pub fn departures(report: &Report, truth: &Truth) -> Vec<String> {
         expect("mechanism", &truth.mechanism, connection.mechanism.slug());
         expect("vantage", &truth.vantage, connection.vantage.slug());
         for frame in &truth.cite {
-            if !connection.verdict.evidence.iter().any(|evidence| evidence.frame.0 == *frame) {
+            if !connection
+                .verdict
+                .evidence
+                .iter()
+                .any(|evidence| evidence.frame.number() == *frame)
+            {
                 wrong.push(format!("frame {frame} is not cited"));
             }
         }

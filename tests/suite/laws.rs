@@ -46,7 +46,7 @@ fn judge(frames: &[Kept], args: &[String]) -> Report {
     let mut examiner = Examiner::new(golden::options(args, Path::new("laws")));
     for (place, kept) in frames.iter().enumerate() {
         examiner.push(&Frame {
-            no: FrameNo(place as u64 + 1),
+            no: FrameNo::new(place as u64 + 1),
             at: kept.at,
             link: kept.link,
             interface: kept.interface,
@@ -119,7 +119,7 @@ fn judge_file(frames: &[Kept], args: &[String]) -> Report {
             writer.interface(&about).expect("memory takes everything")
         });
         let frame = Frame {
-            no: FrameNo(0),
+            no: FrameNo::new(0),
             at: kept.at,
             link: kept.link,
             interface: kept.interface,
@@ -340,7 +340,7 @@ fn frames_in_any_order_are_survived() {
         let report = judge(&frames, &truth.args);
         for connection in &report.connections {
             for evidence in &connection.verdict.evidence {
-                let known = evidence.frame.0 >= 1 && evidence.frame.0 <= frames.len() as u64;
+                let known = evidence.frame.number() >= 1 && evidence.frame.number() <= frames.len() as u64;
                 assert!(known, "{name}: frame {} is cited of {}", evidence.frame, frames.len());
             }
         }
@@ -437,7 +437,7 @@ fn judge_live(frames: &[Kept], args: &[String]) -> Vec<Report> {
             told.extend(examiner.drain(&source));
         }
         examiner.push(&Frame {
-            no: FrameNo(place as u64 + 1),
+            no: FrameNo::new(place as u64 + 1),
             at: kept.at,
             link: kept.link,
             interface: kept.interface,

@@ -180,7 +180,7 @@ fn put(frame: &mut [u8], at: usize, new: [u8; 2], checks: &[usize]) {
 
 fn push(examiner: &mut Examiner, no: u64, (at, bytes): &(i64, Vec<u8>)) {
     examiner.push(&Frame {
-        no: FrameNo(no),
+        no: FrameNo::new(no),
         at: Timestamp(*at),
         link: LinkType::ETHERNET,
         interface: 0,

@@ -40,7 +40,7 @@ pub fn capture_file(bytes: &[u8]) {
         OpenOptions { read_ahead: false },
     );
     let Ok(mut source) = source else { return };
-    let mut last = FrameNo(0);
+    let mut last = FrameNo::new(0);
     while let Ok(Some(event)) = source.next() {
         if let Event::Frame(frame) = event {
             assert!(frame.no > last, "frame {} after {last}", frame.no);
@@ -57,7 +57,7 @@ fn frame(bytes: &[u8], no: u64) -> Option<Frame<'_>> {
     let link = LinkType(LINKS.get(usize::from(first & 0x0F)).copied().unwrap_or(147));
     let wire_len = u32::try_from(rest.len()).ok()? + if first & 0x10 != 0 { 400 } else { 0 };
     Some(Frame {
-        no: FrameNo(no),
+        no: FrameNo::new(no),
         at: Timestamp(no as i64 * 1_000_000),
         link,
         interface: 0,
@@ -193,7 +193,7 @@ pub fn examine(bytes: &[u8]) {
         limits,
         ..Options::default()
     });
-    let mut last = FrameNo(0);
+    let mut last = FrameNo::new(0);
     while let Ok(Some(event)) = source.next() {
         match event {
             Event::Frame(frame) => {
@@ -209,7 +209,7 @@ pub fn examine(bytes: &[u8]) {
         assert!(!connection.verdict.evidence.is_empty(), "a verdict without evidence");
         for evidence in &connection.verdict.evidence {
             assert!(
-                evidence.frame <= last && evidence.frame.0 > 0,
+                evidence.frame <= last && evidence.frame.number() > 0,
                 "frame {} is cited, {last} is the last",
                 evidence.frame
             );

@@ -183,7 +183,7 @@ impl Feed<'_> {
             summary.shortfalls.push(Shortfall {
                 text: format!("reading stopped: {error}"),
                 offset: None,
-                after_frame: Some(FrameNo(summary.packets)),
+                after_frame: Some(FrameNo::new(summary.packets)),
             });
         }
         let sha256 = match self.args.hash && path != Path::new("-") {

@@ -89,7 +89,7 @@ fn a_hole_of_zeros_is_not_a_million_empty_packets() {
         ["the last 2000000 bytes are damaged and could not be read"]
     );
     assert_eq!(outcome.summary.shortfalls[0].offset, Some(end as u64));
-    assert_eq!(outcome.summary.shortfalls[0].after_frame, Some(FrameNo(u64::from(N))));
+    assert_eq!(outcome.summary.shortfalls[0].after_frame, Some(FrameNo::new(u64::from(N))));
 
     let mut file = pcapng_of(N);
     file.resize(file.len() + 2_000_000, 0);

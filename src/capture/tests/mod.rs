@@ -71,7 +71,7 @@ pub(super) fn drain(mut source: Box<dyn Source + Send>) -> Result<Outcome, Captu
     while let Some(event) = source.next()? {
         match event {
             Event::Frame(f) => frames.push(Owned {
-                no: f.no.0,
+                no: f.no.number(),
                 at: f.at.0,
                 link: f.link.0,
                 interface: f.interface,

@@ -210,7 +210,7 @@ fn a_packet_that_cannot_be_placed_still_has_its_number() {
     let file = enhanced(file, 0, 0, b"here", |o| o);
     let outcome = read(&file.bytes);
     assert_eq!(outcome.frames.iter().map(|f| f.no).collect::<Vec<_>>(), [2]);
-    assert_eq!(outcome.summary.shortfalls[0].after_frame, Some(FrameNo(1)));
+    assert_eq!(outcome.summary.shortfalls[0].after_frame, Some(FrameNo::new(1)));
     assert!(outcome.shortfalls()[0].contains("names an interface that is not described"));
 }
 

@@ -17,7 +17,7 @@ fn copy(file: &[u8], section: &SectionSummary) -> Vec<u8> {
     while let Some(event) = source.next().unwrap() {
         match event {
             Event::Frame(frame) => {
-                let comments = if frame.no.0 % 2 == 0 {
+                let comments = if frame.no.number() % 2 == 0 {
                     vec!["rdpwhy: the reset".to_owned()]
                 } else {
                     vec![]
@@ -110,7 +110,7 @@ fn long_texts_are_clipped_and_wrong_frames_refused() {
     };
     let id = writer.interface(&interface).unwrap();
     let frame = Frame {
-        no: FrameNo(1),
+        no: FrameNo::new(1),
         at: Timestamp(5_000),
         link: LinkType::ETHERNET,
         interface: 0,

@@ -99,7 +99,7 @@ impl Redactor {
         while let Some(event) = source.next()? {
             if let Event::Frame(frame) = event {
                 self.streams.take(&frame);
-                if frame.no.0.is_multiple_of(FRAMES_PER_TICK) {
+                if frame.no.number().is_multiple_of(FRAMES_PER_TICK) {
                     tick(source.bytes_read());
                 }
             }
@@ -150,7 +150,7 @@ impl Redactor {
             removed.frames += 1;
             removed.cut += u64::from(rewritten.cut);
             removed.not_ip += u64::from(rewritten.not_ip);
-            let number = frame.options.id().unwrap_or(frame.no.0);
+            let number = frame.options.id().unwrap_or(frame.no.number());
             let frame = crate::capture::Frame {
                 bytes: &rewritten.bytes,
                 direction: frame.direction.or(frame.options.direction()),

@@ -23,7 +23,7 @@ fn file(link: LinkType, frames: &[Vec<u8>]) -> Vec<u8> {
     let id = writer.interface(&about).unwrap();
     for (number, bytes) in (1..).zip(frames) {
         let frame = Frame {
-            no: FrameNo(number),
+            no: FrameNo::new(number),
             at: Timestamp(1_700_000_000_000_000_000 + number as i64),
             link,
             interface: 0,

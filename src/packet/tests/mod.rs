@@ -14,7 +14,7 @@ use super::{Body, Packet, Segment};
 /// A frame that was captured whole.
 fn frame(link: LinkType, bytes: &[u8]) -> Frame<'_> {
     Frame {
-        no: FrameNo(7),
+        no: FrameNo::new(7),
         at: Timestamp(1_000),
         link,
         interface: 0,

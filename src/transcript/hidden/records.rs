@@ -212,8 +212,8 @@ pub(super) mod tests {
                     side: if *size < 0 { Side::Server } else { Side::Client },
                     at: Timestamp(i64::try_from(no).expect("small") * 1_000_000),
                     frames: Frames {
-                        first: FrameNo(no),
-                        last: FrameNo(no),
+                        first: FrameNo::new(no),
+                        last: FrameNo::new(no),
                     },
                     size: PlaintextLength { min, max },
                     alert: *size == 2 || *size == -2,
@@ -264,6 +264,6 @@ pub(super) mod tests {
         let joined = join_split(&records);
         assert_eq!(joined.len(), 3);
         assert!(joined[0].fits(57, 57) && joined[2].fits(501, 501));
-        assert_eq!(joined[0].frames.first, FrameNo(1));
+        assert_eq!(joined[0].frames.first, FrameNo::new(1));
     }
 }

@@ -244,7 +244,7 @@ mod tests {
 
     fn stamp(no: u64, millis: i64) -> Stamp {
         Stamp {
-            no: FrameNo(no),
+            no: FrameNo::new(no),
             at: Timestamp(millis * 1_000_000),
         }
     }

@@ -135,7 +135,7 @@ mod tests {
             total_len: 0,
             fragment: false,
         };
-        Seen::of_datagram(FrameNo(1), Timestamp(0), Side::Client, &LinkFacts::default(), &ip, 0)
+        Seen::of_datagram(FrameNo::new(1), Timestamp(0), Side::Client, &LinkFacts::default(), &ip, 0)
     }
 
     fn text(pieces: Vec<Piece>) -> String {

@@ -23,7 +23,7 @@ fn seen(no: u64, side: Side, len: usize) -> Seen {
     let millis = i64::try_from(no).unwrap_or(0) * 100;
     let at = Timestamp(millis * 1_000_000);
     Seen::of_datagram(
-        FrameNo(no),
+        FrameNo::new(no),
         at,
         side,
         &LinkFacts::default(),
@@ -90,7 +90,7 @@ fn the_opening_is_kept_with_its_repetitions() {
     assert_eq!(heard.channel, Channel::RdpUdp);
     assert_eq!((heard.opening.syns.len(), heard.opening.syn_acks.len()), (2, 1));
     assert_eq!(heard.opening.syns[0].correlation_id, Some([7; 16]));
-    assert_eq!(heard.opening.opened.map(|seen| seen.no), Some(FrameNo(4)));
+    assert_eq!(heard.opening.opened.map(|seen| seen.no), Some(FrameNo::new(4)));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn data_that_never_come_leave_others_waiting() {
     let stalled = play(&datagrams).stalled.server.expect("a hole");
     assert_eq!(
         (stalled.count, stalled.first.no, stalled.last.no),
-        (5, FrameNo(3), FrameNo(7))
+        (5, FrameNo::new(3), FrameNo::new(7))
     );
 }
 
@@ -166,7 +166,11 @@ fn repetitions_and_missing_parts_of_a_flight_are_told() {
     ]);
     assert_eq!(heard.channel, Channel::Dtls);
     assert_eq!((heard.holes.client, heard.holes.server), (0, 1));
-    let again: Vec<_> = heard.repeats.iter().map(|repeat| (repeat.seen.no.0, repeat.kind)).collect();
+    let again: Vec<_> = heard
+        .repeats
+        .iter()
+        .map(|repeat| (repeat.seen.no.number(), repeat.kind))
+        .collect();
     assert_eq!(
         again,
         [(5, Some(HandshakeType::CLIENT_HELLO)), (6, Some(HandshakeType::CERTIFICATE))]

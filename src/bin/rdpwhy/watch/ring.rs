@@ -321,7 +321,7 @@ mod tests {
         let mut bytes = Vec::new();
         builder.write(&mut bytes, &[]).unwrap();
         ring.push(&Frame {
-            no: FrameNo(no),
+            no: FrameNo::new(no),
             at: Timestamp(at * 1_000_000_000),
             link: LinkType::ETHERNET,
             interface: 0,
@@ -339,8 +339,8 @@ mod tests {
     fn numbers(memory: &mut Memory) -> Vec<u64> {
         let mut numbers = Vec::new();
         while let Some(Event::Frame(frame)) = memory.next().unwrap() {
-            assert_eq!(frame.bytes[32..34], (frame.no.0 as u16).to_be_bytes());
-            numbers.push(frame.no.0);
+            assert_eq!(frame.bytes[32..34], (frame.no.number() as u16).to_be_bytes());
+            numbers.push(frame.no.number());
         }
         numbers
     }
