@@ -357,6 +357,15 @@ impl Case<'_> {
     pub fn close_evidence(&self) -> Option<Evidence> {
         let (frame, at) = (self.close.frame(self.t)?, self.close.at(self.t)?);
         Some(match &self.close {
+            Close::Fin {
+                side, notified: true, ..
+            } => self.shows(
+                frame,
+                at,
+                format!(
+                    "the {side} ends TLS (an encrypted alert: close_notify, or why) and says nothing more; the close only follows"
+                ),
+            ),
             Close::Fin { side, .. } => self.shows(frame, at, format!("the {side} closes the connection (FIN)")),
             Close::Reset { side, .. } => self.shows(frame, at, format!("a RST in the {side}'s name ends the connection")),
             Close::Silence(silence) => self.shows(

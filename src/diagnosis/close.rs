@@ -4,7 +4,8 @@ use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::verdict::{EndedBy, Mechanism};
 use crate::flow::{Marks, Reset, Seen, Side};
 use crate::packet::TcpFlags;
-use crate::transcript::Transcript;
+use crate::transcript::hidden::{Hidden, Line, Said};
+use crate::transcript::{SealedKind, Transcript};
 
 /// How a connection stopped.
 #[derive(Clone, Debug)]
@@ -13,10 +14,12 @@ pub enum Close {
     Fin {
         /// Who.
         side: Side,
-        /// Its FIN.
+        /// Its FIN, or its close_notify.
         frame: FrameNo,
         /// When.
         at: Timestamp,
+        /// Whether it ended TLS, and left it to the other side to close the connection.
+        notified: bool,
     },
     /// A reset ended it; `side` is who it claims to come from.
     Reset {
@@ -59,16 +62,58 @@ impl Close {
         let reset = t.tcp.resets.iter().enumerate().find(|(_, reset)| ends(t, reset));
         match (fin, reset) {
             (Some((at, frame, side)), Some((_, reset))) if (at, frame) <= (reset.seen.at, reset.seen.no) => {
-                Close::Fin { side, frame, at }
+                Close::fin(side, frame, at)
             }
             (_, Some((index, reset))) => Close::Reset {
                 side: reset.seen.side,
                 index,
             },
-            (Some((at, frame, side)), None) => Close::Fin { side, frame, at },
+            (Some((at, frame, side)), None) => Close::fin(side, frame, at),
             // Where one direction was not captured, nothing can be said about answers.
             (None, None) if t.only_side().is_some() => Close::Open,
             (None, None) => silence(t).map_or(Close::Open, |silence| Close::Silence(Box::new(silence))),
+        }
+    }
+
+    fn fin(side: Side, frame: FrameNo, at: Timestamp) -> Close {
+        Close::Fin {
+            side,
+            frame,
+            at,
+            notified: false,
+        }
+    }
+
+    /// As [`Close::of`], in the light of what was said under TLS. A server that sends an alert and nothing more has decided: each side must
+    /// answer close_notify with its own and close (RFC 5246 section 7.2.1), so that the client's FIN or RST behind it only follows. What a client
+    /// says at its end is for the rules.
+    pub fn told(t: &Transcript, hidden: &Hidden) -> Close {
+        let close = Close::of(t);
+        let by_client = matches!(
+            close,
+            Close::Fin { side: Side::Client, .. } | Close::Reset { side: Side::Client, .. }
+        );
+        let (Some(closed), true) = (close.at(t), by_client) else {
+            return close;
+        };
+        let goodbye = |line: &Line| matches!(line.said, Said::Alert(_) | Said::Ultimatum(_) | Said::ShutdownRequest);
+        let Some(alert) = hidden
+            .find(goodbye)
+            .filter(|line| line.side == Side::Server && matches!(line.said, Said::Alert(_)) && line.at <= closed)
+        else {
+            return close;
+        };
+        let goes_on = t.sealed().any(|(moment, sealed)| {
+            moment.side == Side::Server && sealed.kind == SealedKind::Application && moment.frames.last > alert.frames.last
+        });
+        match goes_on {
+            true => close,
+            false => Close::Fin {
+                side: Side::Server,
+                frame: alert.frames.last,
+                at: alert.at,
+                notified: true,
+            },
         }
     }
 
@@ -111,6 +156,7 @@ impl Close {
     /// How it ended in the words of the contract, where nothing else decided before.
     pub fn mechanism(&self) -> Mechanism {
         match self {
+            Close::Fin { notified: true, .. } => Mechanism::TlsAlert,
             Close::Fin { .. } => Mechanism::Fin,
             Close::Reset { .. } => Mechanism::Rst,
             Close::Silence(_) => Mechanism::Silence,

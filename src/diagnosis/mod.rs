@@ -41,7 +41,7 @@ pub fn judge(attempt: &Attempt, context: &Context) -> Judgement {
                 attempt,
                 t,
                 progress,
-                close: Close::of(t),
+                close: Close::told(t, &progress.hidden),
             })
         })
         .collect();

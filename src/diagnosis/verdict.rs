@@ -222,6 +222,12 @@ impl Verdict {
         self
     }
 
+    /// Adds a cure where it applies.
+    #[must_use]
+    pub fn remedy_if(self, applies: bool, text: impl Into<String>) -> Verdict {
+        if applies { self.remedy(text) } else { self }
+    }
+
     /// Adds a test that proves the cause and is no cure.
     #[must_use]
     pub fn test(mut self, text: impl Into<String>) -> Verdict {

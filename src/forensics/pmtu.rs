@@ -102,15 +102,41 @@ fn from_before(tcp: &Connection, side: Side) -> Option<BlackHole> {
     let passed = data()
         .filter(|seen| seen.no > first.no && arrived(seen))
         .max_by_key(|seen| on_the_wire(tcp, seen));
-    let answers = tcp
-        .log
-        .iter()
-        .find(|seen| seen.side != side && !seen.is_reset() && seen.no > first.no && seen.at.since(first.at) > Span::millis(1));
     let icmp = icmp_about(tcp, side);
+    let others = || {
+        tcp.log
+            .iter()
+            .filter(|seen| seen.side != side && seen.no > first.no && !seen.is_reset())
+    };
+    let answers = others().find(|seen| seen.at.since(first.at) > Span::millis(1));
+    // The first packets of that size, of several, and nothing as large before them: a path that broke down has not waited for them.
+    let before = || data().filter(|seen| seen.no < first.no && arrived(seen));
+    let others = || {
+        tcp.log
+            .iter()
+            .filter(|seen| seen.side != side && seen.no > first.no && !seen.is_reset())
+    };
+    // The other side lives, and does not repeat itself: it hears the short packets.
+    let lives = || others().any(|seen| seen.at.since(first.at) >= IN_VAIN);
+    let repeats_itself = || {
+        others()
+            .filter(|seen| seen.has_data() && seen.marks.has(Marks::RETRANSMISSION))
+            .count()
+            > 1
+    };
+    let lossy_before = || {
+        let again = Marks::RETRANSMISSION | Marks::FILLS_HOLE;
+        tcp.log.iter().any(|seen| seen.no < first.no && seen.marks.has(again))
+    };
+    let never_passed = || {
+        let passed = before().max_by_key(|seen| on_the_wire(tcp, seen));
+        passed.filter(|_| tries >= 4 && lives() && !repeats_itself() && !lossy_before())
+    };
     let passed = match (passed, &icmp, answers) {
         (Some(passed), _, Some(_)) => *passed,
         // The router says so itself; then no short packet need prove it.
         (None, Some(_), Some(answer)) => *answer,
+        (None, None, Some(_)) => *never_passed()?,
         _ => return None,
     };
     let largest = if passed.side == side { on_the_wire(tcp, &passed) } else { 0 };

@@ -11,10 +11,10 @@ use crate::diagnosis::close::{Close, side_ended};
 use crate::diagnosis::rules::{reset, way};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Opening;
-use crate::forensics::Maker;
 use crate::forensics::loss::{self, Unanswered};
 use crate::forensics::reset::Manner;
 use crate::forensics::timers::Idle;
+use crate::forensics::{Maker, View};
 use crate::transcript::Phase;
 
 /// From this silence on a lost mapping is likelier than an accident: no device's established timer is shorter.
@@ -114,16 +114,24 @@ fn unknown_to_the_host(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let side = reset_seen.seen.side;
+    // At the host itself: where it spoke before under these very ports, no device can have changed what it knows.
+    let view = View::of(&case.t.tcp);
+    if view.is_at(side) && view.sure && case.t.tcp.habits[side].packets > 0 {
+        return None;
+    }
     let strange = case.t.tcp.opening == Opening::MidStream && case.t.tcp.habits[side].packets == 0;
     let idle = reset::idle(case, reset_seen, &found).filter(suspicious);
     if idle.is_none() && !strange {
         return None;
     }
     // A RST that came another way than the host's packets: rather a device that forgot the connection than the host.
-    if found.score > 0.0
-        && let Some(idle) = idle
+    if let Some(idle) = idle
+        && (found.score > 0.0 || (found.came_another_way() && reset::is_timer(case, &found, &idle)))
     {
         return Some(reset::timer_finding(case, reset_seen, &found, &idle));
+    }
+    if found.came_another_way() {
+        return Some(reset::device_finding(case, reset_seen, &found));
     }
     let gap = idle.map_or("an unseen time".to_owned(), |idle| human(idle.any));
     let confidence = if idle.is_some_and(|idle| idle.any >= LONG) && found.maker == Maker::Peer {

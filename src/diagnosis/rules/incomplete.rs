@@ -6,6 +6,7 @@ use crate::diagnosis::close::Close;
 use crate::diagnosis::rules::timeout::has_the_word;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::{Marks, Opening, Side};
+use crate::forensics::loss::open_hole;
 use crate::transcript::{Phase, What};
 
 /// The command that captures a connection in full on Windows, without anything to install.
@@ -37,6 +38,16 @@ pub fn judge(case: &Case<'_>) -> Finding {
                 "the capture begins in the middle of the connection to {host}, so that its handshake and its logon are missing"
             ),
             "start the capture before the connection is opened",
+        )
+    } else if let Some(hole) = open_hole(t).filter(|_| matches!(case.close, Close::Open) && unseen.is_none()) {
+        (
+            format!(
+                "the capture ends while the {} of the connection to {host} still waits for {} bytes of the {} that were lost on their way: whether they came is not known",
+                hole.sender.other(),
+                hole.bytes,
+                hole.sender
+            ),
+            "let the capture run until the client shows its error: lost bytes are repeated within seconds, unless something swallows them",
         )
     } else if (gap.is_some() || unseen.is_some()) && case.phase() != Phase::Session {
         (

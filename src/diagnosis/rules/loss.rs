@@ -7,12 +7,15 @@ use crate::diagnosis::close::Close;
 use crate::diagnosis::rules::{idle, way};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::{Marks, Side};
+use crate::forensics::View;
 use crate::forensics::loss::{self, Rate, Unanswered};
 use crate::packet::TcpFlags;
 use crate::transcript::Phase;
 
 /// A sender repeats what was lost several times in this time.
 const IN_VAIN: Span = Span::secs(3);
+/// Packets that had left before others arrived come this much later at most, where the round trip is short or not known.
+const UNDER_WAY: Span = Span::millis(50);
 
 /// See the module.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
@@ -79,12 +82,21 @@ fn lost_answer(case: &Case<'_>) -> Option<Finding> {
     let shown_by = log
         .iter()
         .find(|seen| seen.side == hole.sender && !seen.is_reset() && (seen.seq.wrapping_sub(acked) as i32) > 0)?;
-    // What only the capture lost the receiver has, and acknowledges: it must say itself, and late, that it still waits.
+    // What only the capture lost the receiver has, and every packet of it that leaves later acknowledges it: it must say itself that it
+    // still waits, and must have waited for longer than a sender takes to repeat.
+    let under_way = case.t.tcp.rtt_min[hole.sender].map_or(UNDER_WAY, |(rtt, _)| rtt.times(2).max(UNDER_WAY));
     let still_waits = log.iter().rev().find(|seen| {
         let waits = seen.flags.has(TcpFlags::ACK) && seen.ack == acked;
-        seen.side != hole.sender && waits && seen.at.since(shown_by.at) >= IN_VAIN
+        seen.side != hole.sender && waits && seen.at.since(shown_by.at) >= under_way
     })?;
-    let waited = closed.since(shown_by.at);
+    let asked = log
+        .iter()
+        .rfind(|seen| seen.side != hole.sender && seen.has_data() && seen.at < shown_by.at)
+        .map_or(shown_by.at, |seen| seen.at);
+    let waited = closed.since(asked);
+    if still_waits.at.since(asked) < IN_VAIN {
+        return None;
+    }
     let (sender, receiver) = (hole.sender, hole.sender.other());
     let verdict = Verdict::new(
         &PATH_LOSS,
@@ -205,9 +217,20 @@ fn finding(case: &Case<'_>, lost: &Unanswered) -> Finding {
         .map(|of| format!("{of}: {}", Rate::of(tcp, of).words()))
         .collect();
     let what = if lost.probes { "keep-alive probes" } else { "data" };
+    let view = View::of(tcp);
+    let arrives = view.sure && view.is_at(other);
+    let (begin, way) = match arrives {
+        true => (
+            format!(
+                "what the {side} sent arrives at the {other}'s host, where this was captured, and is not taken there ({})",
+                case.server_label()
+            ),
+            format!("the {other}'s host drops it: its firewall, a security agent, or checksums that are wrong"),
+        ),
+        false => (format!("the path to {} lost what the {side} sent", case.server_label()), way),
+    };
     let mut summary = format!(
-        "the path to {} lost what the {side} sent: its {what} were repeated {} in {} and never acknowledged; {way}",
-        case.server_label(),
+        "{begin}: its {what} were repeated {} in {} and never acknowledged; {way}",
         if lost.repeats == 1 {
             "once".to_owned()
         } else {
@@ -226,7 +249,11 @@ fn finding(case: &Case<'_>, lost: &Unanswered) -> Finding {
     let verdict = Verdict::new(
         &PATH_LOSS,
         confidence,
-        Act::Network,
+        match (arrives, other) {
+            (true, Side::Client) => Act::Client,
+            (true, Side::Server) => Act::Server,
+            (false, _) => Act::Network,
+        },
         summary,
         case.packet(&lost.first, format!("the {side}'s packet that is never acknowledged")),
     )
@@ -258,6 +285,7 @@ fn finding(case: &Case<'_>, lost: &Unanswered) -> Finding {
         )
     };
     let verdict = verdict
+        .remedy_if(arrives, format!("look on the {other}'s host itself at this second: what changed in its firewall or security agent, and what its interface counts as errors (`netstat -s`)"))
         .remedy(format!("measure the way: `pathping {}` from the client (or `mtr -T -P {} {}`): where does the loss begin?", case.server_host(), case.t.server.port(), case.server_host()))
         .remedy("compare with Wi-Fi, VPN and docking station taken out of the way one after the other; look for interface errors, roaming and VPN reconnects at this time")
         .remedy(format!("capture at the {other} at the same time: packets of the {side} that are missing there were lost on the way to it"));

@@ -1,6 +1,8 @@
 //! The rules: one file per family of causes, one table in the order in which they are asked.
 
 mod abort;
+mod altered;
+mod closed;
 pub mod dns;
 mod denied;
 mod idle;
@@ -46,6 +48,7 @@ pub const RULES: &[(&str, Needs, Judge)] = &[
     ("a device that re-signs TLS", Needs::Little, inspection::judge),
     ("a device that speaks in a host's name", Needs::Little, impostor::judge),
     ("a TLS alert", Needs::Little, tls::alert),
+    ("bytes that changed on their way", Needs::Little, altered::judge),
     ("a gateway's answer", Needs::Little, gateway::judge),
     ("a TLS alert under encryption", Needs::Whole, tls_sealed::judge),
     ("a reset by a device", Needs::Little, reset::by_device),
@@ -61,12 +64,14 @@ pub const RULES: &[(&str, Needs, Judge)] = &[
     ("a reset that is no host's way to leave", Needs::Little, reset::odd),
     ("an ordinary end", Needs::Little, ordinary::judge),
     ("a session that the server ended", Needs::Little, denied::session_closed),
+    ("a service that ended", Needs::Whole, closed::service_ended),
     ("a side that waited too long", Needs::Whole, timeout::judge),
     ("a hole in the evidence", Needs::Little, incomplete::holed),
     ("a close in the logon", Needs::Whole, nla::closed),
     ("a close in the negotiation", Needs::Whole, negotiation::closed),
     ("a close in the TLS handshake", Needs::Whole, tls::closed),
     ("a client that left", Needs::Whole, abort::judge),
+    ("a server that closed in the logon", Needs::Whole, closed::judge),
     ("a reset by the peer", Needs::Whole, reset::by_peer),
 ];
 

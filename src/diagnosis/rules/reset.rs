@@ -94,7 +94,7 @@ pub(super) fn idle(case: &Case<'_>, reset: &Reset, found: &Attribution) -> Optio
 }
 
 /// Whether the silence is why: a known timer's time when nothing was said, or longer than anything that was survived.
-fn is_timer(case: &Case<'_>, found: &Attribution, idle: &Idle) -> bool {
+pub(super) fn is_timer(case: &Case<'_>, found: &Attribution, idle: &Idle) -> bool {
     if idle.any < SHORTEST {
         return false;
     }
@@ -115,7 +115,7 @@ fn confidence(found: &Attribution) -> Confidence {
     }
 }
 
-fn device_finding(case: &Case<'_>, reset: &Reset, found: &Attribution) -> Finding {
+pub(super) fn device_finding(case: &Case<'_>, reset: &Reset, found: &Attribution) -> Finding {
     let side = reset.seen.side;
     let host = case.server_label();
     let view = View::of(&case.t.tcp);

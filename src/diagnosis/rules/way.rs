@@ -11,6 +11,7 @@ use crate::diagnosis::causes::{
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Act, Cause, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::{IcmpSeen, Marks, Opening, Reset, Seen, Side};
+use crate::forensics::View;
 use crate::packet::{IcmpMessage, TcpFlags};
 use crate::transcript::Phase;
 
@@ -97,6 +98,8 @@ fn client_was_heard(case: &Case<'_>) -> bool {
 
 fn one_way_finding(case: &Case<'_>, lost: Side, seen: &Seen, text: &str) -> Finding {
     let to = lost.other();
+    let view = View::of(&case.t.tcp);
+    let arrives = view.sure && view.is_at(to);
     let sure = if case.t.tcp.half[lost].retransmissions + case.t.tcp.half[to].retransmissions >= 2 {
         Confidence::Likely
     } else {
@@ -105,12 +108,23 @@ fn one_way_finding(case: &Case<'_>, lost: Side, seen: &Seen, text: &str) -> Find
     let verdict = Verdict::new(
         &ONE_WAY_PATH,
         sure,
-        Act::Network,
-        format!("the path to {} works in one direction only: what the {lost} sends does not reach the {to}", case.server_label()),
+        match (arrives, to) {
+            (true, Side::Client) => Act::Client,
+            (true, Side::Server) => Act::Server,
+            (false, _) => Act::Network,
+        },
+        match arrives {
+            true => format!("the connection to {} works in one direction only: what the {lost} sends arrives at the {to}'s host, where this was captured, and the {to} goes on as if it had not", case.server_label()),
+            false => format!("the path to {} works in one direction only: what the {lost} sends does not reach the {to}", case.server_label()),
+        },
         case.packet(seen, text),
     )
     .because(case.t.tcp.handshake.syn_ack.map(|(no, at)| case.shows(no, at, "the server's SYN,ACK")))
     .or(&PATH_LOSS, "the same happens where nearly every packet is lost; a second capture at the other end shows which packets arrive")
+    .remedy_if(arrives, format!(
+        "look on the {to}'s host itself: its firewall, a security agent, checksums that are wrong{}",
+        if to == Side::Server { ", or a listener whose queue is full (Linux: `nstat -az TcpExtListenOverflows TcpExtListenDrops`)" } else { "" }
+    ))
     .remedy(format!(
         "compare the routes of both directions: `tracert {}` from the client and `tracert {}` from the server; look for a second default gateway, a missing return route or asymmetric firewalls",
         case.server_host(),
@@ -218,7 +232,9 @@ fn prohibited(case: &Case<'_>) -> Option<Finding> {
     let verdict = if cause == &HOST_UNREACHABLE && !is_loop {
         verdict.or(
             &SYN_PROHIBITED,
-            "firewalls that reject with \"port unreachable\" send the same message; the rule set of the device that sent it tells",
+            format!(
+                "firewalls that reject with \"{words}\" send the same message; the rule set of the device that sent it tells"
+            ),
         )
     } else {
         verdict
@@ -313,16 +329,25 @@ fn dropped(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let (no, at) = tcp.handshake.syn?;
+    // Only who got the SYN,ACK can acknowledge it, captured or not.
+    if (tcp.log.iter()).any(|seen| seen.side == Side::Client && seen.flags.has(TcpFlags::ACK) && seen.ack != 0) {
+        return None;
+    }
     let last = tcp.log.iter().rev().find(|seen| seen.flags.has(TcpFlags::SYN)).copied()?;
     let waited = case.t.window.last.since(at);
     if tcp.handshake.syns < 2 && waited < LONE_SYN {
         return None;
     }
+    // Every stack repeats its SYN within seconds; one that does not has given up itself, or its repetitions were not captured.
+    let (confidence, tries) = match tcp.handshake.syns {
+        0 | 1 => (Confidence::Possible, format!("one SYN and no more in {} gets", human(waited))),
+        n => (Confidence::Likely, format!("{n} SYNs in {} get", human(last.at.since(at)))),
+    };
     let verdict = Verdict::new(
         &SYN_DROPPED,
-        Confidence::Likely,
+        confidence,
         Act::Network,
-        format!("{} never answers: {} SYNs in {} get neither an answer nor a refusal", case.server_label(), tcp.handshake.syns, human(last.at.since(at))),
+        format!("{} never answers: {tries} neither an answer nor a refusal", case.server_label()),
         case.shows(no, at, format!("the first SYN to TCP {}", case.t.server.port())),
     )
     .because((last.no != no).then(|| {
@@ -335,5 +360,9 @@ fn dropped(case: &Case<'_>) -> Option<Finding> {
     .remedy(format!("`Test-NetConnection {} -Port {}` from another network: if that works, a firewall on this way drops the SYN", case.server_host(), case.t.server.port()))
     .remedy("on the host: is the rule group \"Remote Desktop\" enabled in Windows Firewall for this network profile? `Get-NetFirewallRule -DisplayGroup 'Remote Desktop'`")
     .remedy("in a cloud: does the network security group allow TCP 3389 from this address? Prefer a VPN, a bastion or an RD Gateway over opening the port to the world");
+    let verdict = match View::of(tcp).is_at(Side::Client) {
+        true => verdict,
+        false => verdict.remedy("if this was captured on the host itself, its SYNs arrive, and the host drops them: its own firewall, or a listener whose queue is full (Linux: `nstat -az TcpExtListenOverflows`)"),
+    };
     Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence).fact("syns", tcp.handshake.syns))
 }

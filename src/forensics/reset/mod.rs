@@ -70,6 +70,9 @@ pub struct Distance {
     pub peer_hops: Option<u8>,
 }
 
+/// From here on the path alone makes a device ten times as likely.
+const ANOTHER_WAY: f32 = 10.0;
+
 /// What was found out about the origin of a RST.
 #[derive(Clone, Debug)]
 pub struct Attribution {
@@ -107,6 +110,12 @@ impl Attribution {
             .iter()
             .find(|(of, _)| *of == group)
             .map_or(0.0, |(_, weight)| *weight)
+    }
+
+    /// Whether its TTL or its hardware address is not that of the host's packets, by a sign that seldom misleads: a route that changed, or a
+    /// device beside it.
+    pub fn came_another_way(&self) -> bool {
+        self.group(Group::Path) >= ANOTHER_WAY
     }
 
     /// Whether this sign was found.
