@@ -45,6 +45,9 @@ const RETRY: Span = Span::secs(5);
 /// A client that left on its own after it had seen the certificate may be asking its user, who answers within this time.
 const PROMPT: Span = Span::secs(60);
 
+/// A session that lasted so long was one, and not a step on the way to one.
+const WORKED: Span = Span::secs(2);
+
 /// One user action; `P` is how far each of its connections came.
 #[derive(Clone, Debug)]
 pub struct Attempt<P = Progress> {
@@ -127,8 +130,32 @@ impl Gathered {
                     && t.role == Role::Rdp
                     && progress.get_or_init(|| Progress::of(other)).phase == Phase::Session
             });
-            !alongside
+            !alongside && !self.begins_anew(t)
         }
+    }
+
+    /// Whether this connection is another action although it follows at once: after a session there is nothing left to try, and another name is
+    /// another user. A broker that leads a session on to another host gives the client a token for it.
+    fn begins_anew(&self, t: &Transcript) -> bool {
+        let before = || {
+            self.connections
+                .iter()
+                .rev()
+                .filter(|(other, _)| other.started() <= t.started())
+        };
+        let named = before().find_map(|(other, _)| other.cookie());
+        let another_user = named.zip(t.cookie()).is_some_and(|(before, now)| before != now);
+        let led_on = t.request().is_some_and(|(_, request)| request.routing_token.is_some());
+        let after_session = || {
+            let (other, progress) = before().next()?;
+            // How far it came is not read where it was too short for a session.
+            if other.role != Role::Rdp || t.role != Role::Rdp || t.started().since(other.started()) < WORKED {
+                return None;
+            }
+            let progress = progress.get_or_init(|| Progress::of(other));
+            (progress.phase == Phase::Session && other.ended().since(progress.entered) >= WORKED).then_some(())
+        };
+        another_user || (!led_on && after_session().is_some())
     }
 
     /// The action with how far each of its connections came.

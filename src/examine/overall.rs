@@ -28,7 +28,7 @@ pub(super) enum Nothing {
 
 /// The attempt that explains the user's error, else the last healthy one, else `nothing`.
 pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], nothing: Nothing, options: &Options) -> Overall {
-    let successes = Successes::of(attempts);
+    let successes = Successes::of(attempts, connections);
     let rank = |attempt: &Attempt| {
         let verdict = &attempt.verdict;
         let class = match verdict.cause.slug {
@@ -94,40 +94,65 @@ pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], nothing: 
     }
 }
 
-/// When healthy attempts began and ended, by client and server, in order.
-struct Successes<'a>(HashMap<(IpAddr, &'a str), Vec<(Timestamp, Timestamp)>>);
+/// A healthy attempt.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Success<'a> {
+    began: Timestamp,
+    ended: Timestamp,
+    user: Option<&'a str>,
+}
+
+/// The healthy attempts by client and server, in order.
+struct Successes<'a> {
+    all: HashMap<(IpAddr, &'a str), Vec<Success<'a>>>,
+    connections: &'a [Connection],
+}
 
 impl<'a> Successes<'a> {
-    fn of(attempts: &'a [Attempt]) -> Self {
-        let mut all: HashMap<_, Vec<(Timestamp, Timestamp)>> = HashMap::new();
+    fn of(attempts: &'a [Attempt], connections: &'a [Connection]) -> Self {
+        let mut all: HashMap<_, Vec<Success<'_>>> = HashMap::new();
         for attempt in attempts.iter().filter(|attempt| attempt.verdict.healthy()) {
             let ends = (attempt.client, attempt.server.as_str());
-            all.entry(ends).or_default().push((attempt.started, attempt.ended));
+            all.entry(ends).or_default().push(Success {
+                began: attempt.started,
+                ended: attempt.ended,
+                user: user(attempt, connections),
+            });
         }
-        all.values_mut().for_each(|times| times.sort_unstable());
-        Successes(all)
+        all.values_mut().for_each(|of_ends| of_ends.sort_unstable());
+        Successes { all, connections }
     }
 
-    /// Whether the same client reached the same server soon after this failure.
+    /// Whether the same user reached the same server from the same client soon after this failure. Who lost a session and dialled again has
+    /// lost it all the same.
     fn follow(&self, failed: &Attempt) -> bool {
-        let times = self.of_ends(failed);
-        let later = times.partition_point(|(began, _)| *began < failed.ended);
-        times
-            .get(later)
-            .is_some_and(|(began, _)| began.since(failed.ended) <= RECOVERED)
+        if own(failed, self.connections).any(|one| one.id == failed.decisive && one.phase == Phase::Session) {
+            return false;
+        }
+        let of_ends = self.of_ends(failed);
+        let user = user(failed, self.connections);
+        let later = of_ends.partition_point(|success| success.began < failed.ended);
+        let mut soon = (of_ends.iter().skip(later)).take_while(|success| success.began.since(failed.ended) <= RECOVERED);
+        soon.any(|success| user.zip(success.user).is_none_or(|(user, other)| user == other))
     }
 
     /// Whether the same client was at work on the same server when this failure began.
     fn run_beside(&self, failed: &Attempt) -> bool {
         let at = failed.started;
-        self.of_ends(failed).iter().any(|(began, ended)| *began <= at && at <= *ended)
+        let mut all = self.of_ends(failed).iter();
+        all.any(|success| success.began <= at && at <= success.ended)
     }
 
-    fn of_ends<'b>(&'b self, attempt: &'b Attempt) -> &'b [(Timestamp, Timestamp)] {
-        self.0
+    fn of_ends<'b>(&'b self, attempt: &'b Attempt) -> &'b [Success<'a>] {
+        self.all
             .get(&(attempt.client, attempt.server.as_str()))
             .map_or(&[], Vec::as_slice)
     }
+}
+
+/// The user whom the connections of an attempt name.
+fn user<'a>(attempt: &'a Attempt, connections: &'a [Connection]) -> Option<&'a str> {
+    own(attempt, connections).find_map(|one| one.user.as_deref())
 }
 
 /// The failed UDP conversation that is told: one of this attempt before others, of equals the first. One that a later conversation
