@@ -234,7 +234,7 @@ impl Finding {
 /// Who made a reset, as far as the packets tell.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    /// A device on the path, and not the host that it names.
+    /// A device on the path, and not the host that it names: by far, or rather so.
     middlebox: bool,
     /// How sure that is.
     pub confidence: Confidence,
@@ -270,13 +270,11 @@ impl Case<'_> {
             Maker::CannotTell => Confidence::Possible,
             Maker::Middlebox | Maker::Peer => Confidence::Likely,
         };
+        let middlebox = found.maker == Maker::Middlebox || (found.score > 0.0 && found.came_another_way());
         Origin {
-            middlebox: found.maker == Maker::Middlebox,
+            middlebox,
             confidence,
-            evidence: self
-                .signs(&found, found.maker == Maker::Middlebox)
-                .chain(self.compared_with(reset))
-                .collect(),
+            evidence: self.signs(&found, middlebox).chain(self.compared_with(reset)).collect(),
         }
     }
 

@@ -24,6 +24,8 @@ pub struct Unanswered {
     pub heard_after: Option<Seen>,
     /// The first packet of the other side after the waiting side had given up.
     pub heard_too_late: Option<Seen>,
+    /// The first keep-alive probe that was not answered, before or among what was not.
+    pub probed: Option<Seen>,
     /// Whether these are keep-alive probes of an idle connection.
     pub probes: bool,
     /// The RST with which the waiting side gave up. What the other side says after it finds nobody who could answer.
@@ -45,6 +47,10 @@ impl Unanswered {
     pub fn is_telling(&self, t: &Transcript) -> bool {
         // Probes are few and far between: the RST after them says that they were given up.
         if self.probes && self.gave_up.is_some() && self.repeats >= 1 {
+            return true;
+        }
+        // So was a probe before them, which any host answers at once.
+        if self.repeats >= 2 && self.probed.is_some_and(|probe| self.last.at.since(probe.at) >= IN_VAIN) {
             return true;
         }
         let watched = t.window.last.since(self.first.at);
@@ -102,7 +108,10 @@ fn of_side(tcp: &Connection, side: Side) -> Option<Unanswered> {
     };
     let last = copies.last().map_or(first, |seen| **seen);
     let late = first.at.plus(Span::millis(300));
+    let heard_last = tcp.log.iter().rfind(heard).map(|last| last.no);
+    let probed = speaks().find(|seen| seen.marks.has(Marks::KEEP_ALIVE) && heard_last.is_none_or(|last| seen.no > last));
     Some(Unanswered {
+        probed: probed.copied(),
         waiting: side,
         first,
         repeats: u32::try_from(copies.len()).unwrap_or(u32::MAX),

@@ -7,6 +7,7 @@ use crate::diagnosis::causes::{
     SERVER_CERTIFICATE_MISSING, SERVER_DENIED, TLS_NOT_ALLOWED, TLS_REQUIRED, USER_AUTH_TLS_REQUIRED,
 };
 use crate::diagnosis::close::Close;
+use crate::diagnosis::rules::reset;
 use crate::diagnosis::verdict::{Act, Cause, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
 use crate::protocol::x224::{Answer, FailureCode};
@@ -235,13 +236,15 @@ pub fn closed(case: &Case<'_>) -> Option<Finding> {
             case.server_label()
         ),
     };
-    let confidence = if asked.is_some() {
+    let stateless = reset::without_state(case);
+    let confidence = if asked.is_some() && stateless.is_none() {
         Confidence::Likely
     } else {
         Confidence::Possible
     };
     let verdict = Verdict::new(&NEGOTIATION_CLOSED_BY_SERVER, confidence, Act::Server, summary, case.close_evidence()?)
         .because(asked.map(|asked| case.moment(asked, "the Connection Request")))
+        .because(stateless)
         .or(&MIDDLEBOX_RESET, "a firewall that knows RDP may cut the connection at the Connection Request; a capture at the server tells")
         .remedy("on the server: is TermService healthy? Event logs TerminalServices-RemoteConnectionManager and System at that minute; `Restart-Service TermService -Force` when nobody works on it")
         .remedy("check limits that act before the logon: maximum connections of the listener, `change logon /query`, brute-force protection that bars this address")

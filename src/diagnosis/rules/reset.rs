@@ -12,6 +12,7 @@ use crate::flow::{Reset, Side};
 use crate::forensics::reset::{Manner, place};
 use crate::forensics::timers::{self, Idle, Kind};
 use crate::forensics::{Attribution, Maker, View};
+use crate::packet::TcpFlags;
 use crate::transcript::{Phase, Vantage};
 
 /// From this silence on a timer is worth looking for where it matches none of the table.
@@ -60,6 +61,23 @@ pub fn odd(case: &Case<'_>) -> Option<Finding> {
 /// before.
 pub(super) fn had_no_socket(reset: &Reset, found: &Attribution) -> bool {
     reset.seen.side == Side::Client && found.manner == Manner::NoSocket && reset.trigger.is_some_and(|trigger| trigger.len > 0)
+}
+
+/// A RST of the server without ACK, where it had not closed before: whoever sent it keeps no state of the connection. A process that closes with
+/// data unread sends RST,ACK. Said as evidence.
+pub(super) fn without_state(case: &Case<'_>) -> Option<crate::diagnosis::Evidence> {
+    let reset = case.close.reset(case.t)?;
+    let stateless = reset.seen.side == Side::Server
+        && !reset.seen.flags.has(TcpFlags::ACK)
+        && reset.trigger.is_some()
+        && case.t.tcp.half.server.fin.is_none();
+    stateless.then(|| {
+        case.packet(
+            &reset.seen,
+            "the RST bears no ACK: its sender knows no such connection. Another machine of the same address, a virtual address that moved, or a \
+             rule that rejects with RST, on the host or right before it, sends such; a process that closes sends RST,ACK",
+        )
+    })
 }
 
 /// From so many decibans on (two to one) the benefit of the doubt is no longer the host's.

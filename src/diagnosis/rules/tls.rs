@@ -8,6 +8,7 @@ use crate::diagnosis::causes::{
     TLS_VERSION_MISMATCH,
 };
 use crate::diagnosis::close::side_ended;
+use crate::diagnosis::rules::reset;
 use crate::diagnosis::verdict::{Act, Cause, Confidence, EndedBy, Evidence, Mechanism, Verdict};
 use crate::flow::Side;
 use crate::protocol::tls::alert::Alert;
@@ -278,14 +279,20 @@ fn server_closed(case: &Case<'_>) -> Option<Finding> {
         ),
         Some(_) => format!("{host} closed during the TLS handshake without an alert"),
     };
+    let stateless = reset::without_state(case);
     let verdict = Verdict::new(
         &TLS_CLOSED_BY_SERVER,
-        Confidence::Likely,
+        if stateless.is_none() {
+            Confidence::Likely
+        } else {
+            Confidence::Possible
+        },
         Act::Server,
         summary,
         case.close_evidence()?,
     )
     .because([case.moment(hello_at, "the ClientHello")])
+    .because(stateless)
     .or(
         &MIDDLEBOX_RESET,
         "a device that inspects TLS may cut the connection in the server's name; a capture at the server tells",

@@ -15,7 +15,7 @@ const ECN: u8 = 0x03;
 /// With fewer packets than this to compare with, a TTL counts half.
 const FEW: u64 = 3;
 /// With so many packets of one TTL a step of one or two is remarkable.
-const MANY: u64 = 5;
+const MANY: u64 = 3;
 
 impl Scene<'_> {
     /// Which way did it come?
