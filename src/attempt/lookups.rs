@@ -49,6 +49,21 @@ pub struct Reply {
     pub truncated: bool,
 }
 
+/// An ICMP error that says that a query does not arrive.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal {
+    /// The frame.
+    pub no: FrameNo,
+    /// Its time.
+    pub at: Timestamp,
+    /// Who sent it.
+    pub from: IpAddr,
+    /// Who had been asked.
+    pub resolver: IpAddr,
+    /// Whether it is ICMPv6; type; code.
+    pub says: (bool, u8, u8),
+}
+
 /// What came of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -77,6 +92,8 @@ pub struct Lookup {
     pub queries: Vec<Query>,
     /// The answers.
     pub replies: Vec<Reply>,
+    /// ICMP errors in place of answers.
+    pub refusals: Vec<Refusal>,
     /// The time of the last packet.
     pub last: Timestamp,
     /// Whether its failure has no harmless explanation in the lookups around it, where that had to be settled before the end.
@@ -98,6 +115,7 @@ impl Lookup {
                 .iter()
                 .map(|query| query.no)
                 .chain(self.replies.iter().map(|reply| reply.no))
+                .chain(self.refusals.iter().map(|refusal| refusal.no))
         };
         (all().min().unwrap_or_default(), all().max().unwrap_or_default())
     }
@@ -139,14 +157,17 @@ impl Lookup {
             return Outcome::Failed(reply.rcode);
         }
         if !self.replies.is_empty() {
-            return Outcome::Unknown;
+            // A cut answer is none: what it asks for, the same over TCP, did not come.
+            let cut = self.replies.iter().filter(|reply| reply.truncated).count();
+            let in_vain = cut == self.replies.len() && (cut >= 2 || watched_after >= Span::secs(5));
+            return if in_vain { Outcome::NoAnswer } else { Outcome::Unknown };
         }
         let most = asked
             .iter()
             .map(|kind| self.queries.iter().filter(|query| query.kind == *kind).count())
             .max()
             .unwrap_or(0);
-        if most >= 2 || (most == 1 && watched_after >= Span::secs(5)) {
+        if most >= 2 || (most == 1 && (!self.refusals.is_empty() || watched_after >= Span::secs(5))) {
             Outcome::NoAnswer
         } else {
             Outcome::Unknown
@@ -226,6 +247,22 @@ impl Lookups {
         }
     }
 
+    /// Takes an ICMP error about a query of this client in: the latest lookup that waits for that resolver is the one.
+    pub fn refuse(&mut self, client: IpAddr, refusal: Refusal) {
+        /// An error comes back at once; resolvers are asked for another name meanwhile at most so often.
+        const LATEST: usize = 32;
+        const COMES: Span = Span::secs(5);
+        let waits = |lookup: &&mut Lookup| {
+            lookup.client == client
+                && lookup.queries.last().is_some_and(|query| {
+                    query.resolver == refusal.resolver && refusal.at.since(query.at) <= COMES && lookup.refusals.len() < KEPT
+                })
+        };
+        if let Some(lookup) = self.all.iter_mut().rev().take(LATEST).find(waits) {
+            lookup.refusals.push(refusal);
+        }
+    }
+
     fn lookup(
         &mut self,
         source: u32,
@@ -269,6 +306,7 @@ impl Lookups {
                     name: name.to_owned(),
                     queries: Vec::new(),
                     replies: Vec::new(),
+                    refusals: Vec::new(),
                     last: at,
                     alone: None,
                 });

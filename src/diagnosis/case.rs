@@ -497,12 +497,34 @@ impl Case<'_> {
             _ => {}
         }
         // By the frames and not by their times: clocks step.
+        // What a snap length has cut off the client's request answers nothing; the alert with which a client refuses is never so long.
+        let aside = |moment: &Moment| {
+            let waits = self.phase() == Phase::Tls && self.closed_by(Side::Server);
+            waits && moment.side == Side::Client && self.is_cut(moment)
+        };
         let hole = self
             .t
             .outer()
-            .any(|moment| matches!(moment.what, What::Gap(_)) && moment.frames.first <= closed);
+            .any(|moment| matches!(moment.what, What::Gap(_)) && moment.frames.first <= closed && !aside(moment));
         let unseen = Side::BOTH.into_iter().any(|side| self.t.tcp.half[side].unseen_at_end() > 0);
         hole || unseen || self.is_headless() || self.t.only_side().is_some()
+    }
+
+    /// Whether bytes are missing because a snap length cut their packet.
+    fn is_cut(&self, moment: &Moment) -> bool {
+        let cut = |seen: &Seen| seen.no == moment.frames.first && seen.marks.has(Marks::CUT);
+        matches!(moment.what, What::Gap(_)) && self.t.tcp.log.iter().any(cut)
+    }
+
+    /// The ClientHello, or the cut packet behind the Connection Confirm that must be it.
+    pub fn hello(&self) -> Option<&Moment> {
+        let whole = self.t.client_hello().map(|(moment, _)| moment);
+        whole.or_else(|| {
+            let (confirm, _) = self.t.confirm()?;
+            let mut after = self.t.outer().filter(|moment| moment.frames.first > confirm.frames.last);
+            let (tls, first) = (self.t.selected().is_some_and(|selected| selected.0 != 0), after.next()?);
+            (tls && first.side == Side::Client && self.is_cut(first)).then_some(first)
+        })
     }
 
     /// Whether the capture starts so late that what comes first cannot be told: without the Connection Confirm nobody knows whether

@@ -7,10 +7,13 @@ use crate::capture::{Span, Timestamp};
 use crate::diagnosis::causes;
 use crate::examine::Options;
 use crate::report::model::{Attempt, Connection, Overall};
-use crate::transcript::{Phase, Role, Transport};
+use crate::transcript::{Phase, Role, Transport, Vantage};
 
 /// A failed attempt is history where the same client reached the same server within this time after it: the user got in.
 const RECOVERED: Span = Span::secs(60);
+
+/// The other family of addresses is tried within this time: at once by clients that race, after 21 s and more of silent SYNs by others.
+const BESIDE: Span = Span::secs(5);
 
 /// What there is nothing of where there is no attempt to report.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +38,7 @@ pub(super) fn choose(connections: &[Connection], attempts: &[Attempt], nothing: 
             _ if verdict.healthy() => 2,
             "capture_incomplete" => 0,
             _ if successes.follow(attempt)
+                || successes.by_the_other_family(attempt)
                 || is_leftover(attempt, &successes, connections)
                 || is_probe(attempt, attempts, connections) =>
             {
@@ -105,6 +109,8 @@ struct Success<'a> {
 /// The healthy attempts by client and server, in order.
 struct Successes<'a> {
     all: HashMap<(IpAddr, &'a str), Vec<Success<'a>>>,
+    /// When connections of healthy attempts began, of clients on which was captured: by the name of the server and whether over IPv4.
+    named: HashMap<(&'a str, bool), Vec<Timestamp>>,
     connections: &'a [Connection],
 }
 
@@ -120,7 +126,32 @@ impl<'a> Successes<'a> {
             });
         }
         all.values_mut().for_each(|of_ends| of_ends.sort_unstable());
-        Successes { all, connections }
+        let mut named: HashMap<_, Vec<Timestamp>> = HashMap::new();
+        for attempt in attempts.iter().filter(|attempt| attempt.verdict.healthy()) {
+            let at_clients = own(attempt, connections).filter(|one| one.vantage == Vantage::Client);
+            for (name, is_v4, began) in at_clients.filter_map(family) {
+                named.entry((name, is_v4)).or_default().push(began);
+            }
+        }
+        named.values_mut().for_each(|times| times.sort_unstable());
+        Successes { all, named, connections }
+    }
+
+    /// Whether the host on which was captured reached the same name by the other family of addresses: clients try both, one soon after the
+    /// other (RFC 8305), and the user is in.
+    fn by_the_other_family(&self, failed: &Attempt) -> bool {
+        let mut own = own(failed, self.connections);
+        let Some(one) = own.find(|one| one.id == failed.decisive && one.phase == Phase::Tcp && one.vantage != Vantage::Server)
+        else {
+            return false;
+        };
+        let Some((name, is_v4, began)) = family(one) else {
+            return false;
+        };
+        self.named.get(&(name, !is_v4)).is_some_and(|times| {
+            let from = times.partition_point(|at| began.since(*at) > BESIDE);
+            times.get(from).is_some_and(|at| at.since(failed.ended) <= BESIDE)
+        })
     }
 
     /// Whether the same user reached the same server from the same client soon after this failure. Who lost a session and dialled again has
@@ -148,6 +179,11 @@ impl<'a> Successes<'a> {
             .get(&(attempt.client, attempt.server.as_str()))
             .map_or(&[], Vec::as_slice)
     }
+}
+
+/// The name of a connection's server, whether it was reached over IPv4, and when the connection began.
+fn family(one: &Connection) -> Option<(&str, bool, Timestamp)> {
+    Some((one.server_name.as_deref()?, one.server?.is_ipv4(), one.started))
 }
 
 /// The user whom the connections of an attempt name.

@@ -5,8 +5,10 @@ use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::attempt::lookups::Refusal;
 use crate::capture::{Frame, Span, Timestamp};
 use crate::examine::Examiner;
+use crate::examine::names::DNS;
 use crate::examine::strays;
 use crate::flow::key::UDP;
 use crate::flow::{Conversation, FlowKey, IcmpSeen, Limits, Seen, Side, Slot};
@@ -250,6 +252,16 @@ impl Examiner {
     /// Takes an ICMP error that quotes a datagram.
     pub(super) fn udp_icmp(&mut self, packet: &Packet<'_>, message: &IcmpMessage) {
         let Some(quoted) = &message.quoted else { return };
+        if quoted.dst.port() == DNS && matches!((message.v6, message.kind), (false, 3 | 11) | (true, 1 | 3)) {
+            let refusal = Refusal {
+                no: packet.no,
+                at: packet.at,
+                from: packet.ip.src,
+                resolver: quoted.dst.ip(),
+                says: (message.v6, message.kind, message.code),
+            };
+            self.state.lookups.refuse(quoted.src.ip(), refusal);
+        }
         let key = FlowKey::new(quoted.src, quoted.dst, UDP);
         if let Some(slot) = self.state.conversations.find(&key)
             && let Some(live) = self.state.conversations.get_mut(slot)

@@ -3,6 +3,7 @@
 use crate::capture::{FrameNo, Timestamp};
 use crate::flow::{Opening, Seen, Side};
 use crate::protocol::tls::record::{ContentType, Version};
+use crate::transcript::What;
 use crate::transcript::hidden::{self, Hidden, Line};
 use crate::transcript::phase::{Phase, Role};
 use crate::transcript::tcp::Transcript;
@@ -66,7 +67,12 @@ impl Progress {
             done: Vec::new(),
         };
         let hidden = hidden::read(t);
-        let (phase, inferred) = walk.go(t, &hidden);
+        let (phase, inferred) = match walk.go(t, &hidden) {
+            (Phase::Tls | Phase::CredSsp | Phase::Mcs | Phase::Licensing | Phase::Activation, _) if outgrew_the_logon(t) => {
+                (Phase::Session, true)
+            }
+            found => found,
+        };
         Progress {
             phase,
             inferred,
@@ -89,6 +95,13 @@ fn runs_sealed(t: &Transcript) -> bool {
             .count()
     };
     !opened && Side::BOTH.into_iter().all(|side| from(side) >= RECORDS)
+}
+
+/// Whether the server said more than any logon takes, where its messages could not be read to the end: the rest is a session's.
+fn outgrew_the_logon(t: &Transcript) -> bool {
+    /// Certificates, tickets, licenses and capabilities together take a tenth of it.
+    const LOGON: u64 = 128 * 1024;
+    t.role == Role::Rdp && t.tcp.half.server.bytes > LOGON && t.outer().any(|moment| matches!(moment.what, What::Gap(_)))
 }
 
 struct Walk {

@@ -2,10 +2,11 @@
 //!
 //! Failed lookups are everywhere; only one that is tied to RDP becomes a verdict (see [`crate::attempt::lookups::Tie`]).
 
-use crate::attempt::lookups::{Lookup, Outcome, Tie};
+use crate::attempt::lookups::{Lookup, Outcome, Refusal, Tie};
 use crate::capture::Span;
 use crate::diagnosis::case::{Finding, human};
 use crate::diagnosis::causes::{DNS_NAME_NOT_FOUND, DNS_NO_ANSWER, DNS_SERVER_FAILURE, SYN_DROPPED};
+use crate::diagnosis::rules::way::icmp_words_of;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Leans, Mechanism, Verdict};
 
 /// Judges a lookup that is tied to RDP; nothing where it was answered or too little was seen.
@@ -83,13 +84,23 @@ pub fn judge(lookup: &Lookup, tie: Tie, watched_after: Span) -> Option<Finding> 
         }
         Outcome::NoAnswer => {
             let (from, to) = (lookup.started(), lookup.last);
+            if let Some(finding) = refused(lookup, sure(Confidence::Likely)) {
+                return Some(finding);
+            }
             let verdict = Verdict::new(
                 &DNS_NO_ANSWER,
                 sure(Confidence::Likely),
                 Act::Network,
-                format!("nobody answers the lookup of {name}: {} queries in {}", lookup.queries.len(), human(to.since(from))),
+                match lookup.replies.len() {
+                    0 => format!("nobody answers the lookup of {name}: {} queries in {}", lookup.queries.len(), human(to.since(from))),
+                    n => format!("the lookup of {name} gets no whole answer: {n} were cut (TC), and the same over TCP does not come"),
+                },
                 first,
             )
+            .because(lookup.replies.iter().map(|reply| {
+                shows(lookup, reply.no, reply.at, format!("{} answers, cut (TC): to be asked again over TCP", reply.resolver))
+            }))
+            .remedy_if(!lookup.replies.is_empty(), "let TCP 53 to the resolver pass: answers that do not fit into a datagram need it")
             .or(&SYN_DROPPED, "if the whole path is down, connections to addresses fail as well")
             .remedy("check that the resolver is reachable: `Test-NetConnection <resolver> -Port 53`, and that UDP and TCP 53 may pass")
             .remedy("on a VPN: a resolver that belongs to the other side of the tunnel is a common reason");
@@ -98,6 +109,62 @@ pub fn judge(lookup: &Lookup, tie: Tie, watched_after: Span) -> Option<Finding> 
         Outcome::Found | Outcome::Unknown => return None,
     };
     Some(Finding::new(verdict.because(evidence), ended_by, mechanism))
+}
+
+/// The queries do not arrive, and a device or the resolver's own host says so.
+fn refused(lookup: &Lookup, confidence: Confidence) -> Option<Finding> {
+    let first = lookup.refusals.first()?;
+    let (v6, kind, code) = first.says;
+    let (_, words) = icmp_words_of(first.says)?;
+    let by_host = first.from == first.resolver;
+    let who = match by_host {
+        true => format!("the host of the resolver {}", first.resolver),
+        false => format!("the device {} on the way to the resolver {}", first.from, first.resolver),
+    };
+    let of = |refusal: &Refusal| {
+        let text = format!(
+            "ICMP{} type {kind} code {code} from {}: {words}",
+            if v6 { "v6" } else { "" },
+            refusal.from
+        );
+        shows(lookup, refusal.no, refusal.at, text)
+    };
+    let queries = lookup.queries.iter().map(|query| {
+        let text = format!(
+            "{} asks {} for {} ({})",
+            lookup.client, query.resolver, lookup.name, query.kind
+        );
+        shows(lookup, query.no, query.at, text)
+    });
+    let verdict = Verdict::new(
+        &DNS_NO_ANSWER,
+        confidence,
+        Act::Network,
+        format!(
+            "{who} turns the lookup of {} down with ICMP: {words}; nobody answers it",
+            lookup.name
+        ),
+        of(first),
+    )
+    .because(lookup.refusals.iter().skip(1).map(of))
+    .because(queries)
+    .or(
+        &SYN_DROPPED,
+        "if the whole path is down, connections to addresses fail as well",
+    )
+    .remedy(match by_host {
+        true => format!(
+            "on {}: does its DNS service run and listen on UDP 53? Else another resolver must be handed out",
+            first.resolver
+        ),
+        false => format!(
+            "ask whoever runs {} for the route or the rule that lets UDP and TCP 53 through to {}",
+            first.from, first.resolver
+        ),
+    })
+    .remedy("on a VPN: a resolver that belongs to the other side of the tunnel is a common reason");
+    let ended_by = if by_host { EndedBy::Server } else { EndedBy::Middlebox };
+    Some(Finding::new(verdict, ended_by, Mechanism::Icmp))
 }
 
 fn shows(lookup: &Lookup, frame: crate::capture::FrameNo, at: crate::capture::Timestamp, text: String) -> Evidence {

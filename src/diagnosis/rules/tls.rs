@@ -258,17 +258,19 @@ fn remedies(verdict: Verdict, cause: &Cause, case: &Case<'_>) -> Verdict {
 
 /// A close during the handshake without an alert in clear.
 pub fn closed(case: &Case<'_>) -> Option<Finding> {
-    if case.phase() != Phase::Tls || case.t.client_hello().is_none() {
+    if case.phase() != Phase::Tls {
         return None;
     }
     match case.close.side()? {
         Side::Server => server_closed(case),
+        Side::Client if case.t.client_hello().is_none() => None,
         Side::Client => client_closed(case),
     }
 }
 
 fn server_closed(case: &Case<'_>) -> Option<Finding> {
-    let (hello_at, hello) = case.t.client_hello()?;
+    let hello_at = case.hello()?;
+    let hello = case.t.client_hello().map(|(_, hello)| hello);
     let at = case.close.at(case.t)?;
     let answered = case.t.server_hello();
     let host = case.server_label();
@@ -282,7 +284,7 @@ fn server_closed(case: &Case<'_>) -> Option<Finding> {
     let stateless = reset::without_state(case);
     let verdict = Verdict::new(
         &TLS_CLOSED_BY_SERVER,
-        if stateless.is_none() {
+        if stateless.is_none() && hello.is_some() {
             Confidence::Likely
         } else {
             Confidence::Possible
@@ -297,16 +299,15 @@ fn server_closed(case: &Case<'_>) -> Option<Finding> {
         &MIDDLEBOX_RESET,
         "a device that inspects TLS may cut the connection in the server's name; a capture at the server tells",
     );
-    let verdict = if hello.highest_version() < Version::TLS12 {
-        verdict.or(
+    let verdict = match hello
+        .map(|hello| hello.highest_version())
+        .filter(|highest| *highest < Version::TLS12)
+    {
+        Some(highest) => verdict.or(
             &TLS_VERSION_MISMATCH,
-            format!(
-                "the client offers {} at most, and a server may close instead of saying so",
-                hello.highest_version()
-            ),
-        )
-    } else {
-        verdict
+            format!("the client offers {highest} at most, and a server may close instead of saying so"),
+        ),
+        None => verdict,
     };
     let verdict = verdict
         .remedy("on the server look for Schannel events 36870 and 36871 and for TerminalServices-RemoteConnectionManager 1057: the private key of the certificate cannot be used")

@@ -6,7 +6,8 @@
 use crate::capture::{FrameNo, Span};
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{
-    HOST_UNREACHABLE, ONE_WAY_PATH, PATH_LOSS, PORT_CLOSED, SYN_DROPPED, SYN_PROHIBITED, SYN_RESET_BY_MIDDLEBOX,
+    HANDSHAKE_TIMEOUT, HOST_UNREACHABLE, ONE_WAY_PATH, PATH_LOSS, PORT_CLOSED, SYN_DROPPED, SYN_PROHIBITED,
+    SYN_RESET_BY_MIDDLEBOX,
 };
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Act, Cause, Confidence, EndedBy, Mechanism, Verdict};
@@ -20,6 +21,9 @@ const LONE_SYN: Span = Span::secs(3);
 
 /// See the module.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
+    if let Some(finding) = too_late(case) {
+        return Some(finding);
+    }
     if let Some(finding) = one_way(case) {
         return Some(finding);
     }
@@ -41,10 +45,57 @@ fn refusal_alone<'t>(case: &Case<'t>) -> Option<&'t Reset> {
     (tcp.opening == Opening::MidStream && refuses && tcp.log.iter().all(Seen::is_reset)).then_some(reset)
 }
 
+/// The answer comes when the client has given up: its host answers it with a RST, so that both directions work.
+fn too_late(case: &Case<'_>) -> Option<Finding> {
+    let tcp = &case.t.tcp;
+    let ((syn_no, syn_at), (no, at)) = (tcp.handshake.syn?, tcp.handshake.syn_ack?);
+    let refused = tcp
+        .resets
+        .iter()
+        .find(|reset| reset.seen.side == Side::Client && reset.seen.no > no)?;
+    let took = at.since(syn_at);
+    if case.phase() != Phase::Tcp || tcp.handshake.ack.is_some() || took < PATIENT {
+        return None;
+    }
+    let verdict = Verdict::new(
+        &HANDSHAKE_TIMEOUT,
+        Confidence::Likely,
+        Act::Network,
+        format!(
+            "{} answers the SYN only after {}: the client had given up by then, and its host refuses the answer",
+            case.server_label(),
+            human(took)
+        ),
+        case.shows(no, at, "the SYN,ACK"),
+    )
+    .because([case.shows(syn_no, syn_at, format!("the first of {} SYNs", tcp.handshake.syns))])
+    .because([case.packet(&refused.seen, "the client's host answers it with a RST: it knows no such connection any more")])
+    .or(&SYN_DROPPED, "the first SYNs were lost, or the host was busy or just starting, and only a late one got through")
+    .remedy(format!("is {} overloaded, or just started? A listener whose queue is full answers late or not at all", case.server_host()))
+    .remedy("measure the way: a path that loses most packets, or a VPN or gateway that sets its tunnel up only when asked, answers as late");
+    Some(Finding::new(verdict, EndedBy::Client, Mechanism::Rst))
+}
+
+/// Who answers a SYN later than this does not answer in time; clients wait 5 to 21 s in all, and the path is no satellite's.
+const PATIENT: Span = Span::secs(3);
+
 /// One side answers, and the other goes on as if it had not.
 fn one_way(case: &Case<'_>) -> Option<Finding> {
     let tcp = &case.t.tcp;
     let (_, answered) = tcp.handshake.syn_ack?;
+    // Who answers the SYN,ACK with a RST has it; unless it goes on with its SYN, for which it was no answer: it came from elsewhere.
+    let refused = tcp
+        .resets
+        .iter()
+        .find(|reset| reset.seen.side == Side::Client && reset.seen.at >= answered);
+    let goes_on = |after: FrameNo| {
+        tcp.log
+            .iter()
+            .any(|seen| seen.no > after && seen.side == Side::Client && seen.flags.has(TcpFlags::SYN))
+    };
+    if refused.is_some_and(|reset| !goes_on(reset.seen.no)) && case.phase() == Phase::Tcp {
+        return None;
+    }
     // Once the server has acknowledged a byte of the client both directions have worked.
     if !matches!(case.phase(), Phase::Tcp | Phase::X224) || tcp.half.server.first_data.is_some() || client_was_heard(case) {
         return None;
@@ -137,8 +188,13 @@ fn one_way_finding(case: &Case<'_>, lost: Side, seen: &Seen, text: &str) -> Find
 
 /// What an ICMP error means for a connection that is being opened.
 fn icmp_meaning(message: &IcmpMessage) -> Option<(&'static Cause, &'static str)> {
+    icmp_words_of((message.v6, message.kind, message.code))
+}
+
+/// The same by ICMP version (6 or not), type and code.
+pub(super) fn icmp_words_of(says: (bool, u8, u8)) -> Option<(&'static Cause, &'static str)> {
     // RFC 792, RFC 1812 section 5.2.7.1; RFC 4443 section 3.1.
-    Some(match (message.v6, message.kind, message.code) {
+    Some(match says {
         (false, 3, 9) => (
             &SYN_PROHIBITED,
             "communication with the network is administratively prohibited",
