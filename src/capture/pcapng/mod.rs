@@ -56,6 +56,8 @@ pub(super) struct Pcapng {
     untimed: bool,
     /// Up to here a damaged block's real end was looked for.
     searched: u64,
+    /// A block that was found whole: where it begins, its type and its length.
+    found: Option<(u64, u32, usize)>,
     /// The frames of the present batch.
     frames: Frames,
     marker: Marker,
@@ -77,6 +79,7 @@ impl Pcapng {
             previous: Timestamp::default(),
             untimed: false,
             searched: 0,
+            found: None,
             frames: Frames::default(),
             marker: batch::unmarked,
             ended: false,
@@ -270,7 +273,9 @@ impl Pcapng {
 impl Source for Pcapng {
     fn next(&mut self) -> Result<Option<Event<'_>>, CaptureError> {
         loop {
-            let Some((kind, len)) = self.next_block() else {
+            // What was found there already is not doubted twice.
+            let found = self.found.take().filter(|(at, ..)| *at == self.window.offset());
+            let Some((kind, len)) = found.map(|(_, kind, len)| (kind, len)).or_else(|| self.next_block()) else {
                 return self.window.end(&self.path);
             };
             if !kind::is_packet(kind) {
@@ -403,10 +408,11 @@ impl Gather for Pcapng {
     }
 
     fn prepare(&mut self) {
-        while let Some((kind, len)) = self.next_block()
-            && !kind::is_packet(kind)
-            && kind != kind::SECRETS
-        {
+        while let Some((kind, len)) = self.next_block() {
+            if kind::is_packet(kind) || kind == kind::SECRETS {
+                self.found = Some((self.window.offset(), kind, len));
+                return;
+            }
             self.other_block(kind, len);
             self.window.advance(len);
         }

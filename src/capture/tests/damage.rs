@@ -27,7 +27,7 @@ fn a_file_cut_anywhere_gives_every_whole_packet_and_says_where_it_ends() {
             assert!(outcome.frames.len() < 3);
             for shortfall in &outcome.summary.shortfalls {
                 assert!(shortfall.text.contains("cut short"), "{shortfall:?} at {len}");
-                assert_eq!(shortfall.after_frame.map_or(0, |f| f.0), outcome.frames.len() as u64);
+                assert_eq!(shortfall.after_frame.map_or(0, |f| f.number()), outcome.frames.len() as u64);
                 assert!(shortfall.offset.unwrap() <= len as u64);
             }
             // Only a cut between two packets goes unnoticed.
