@@ -46,7 +46,7 @@ const RETRY: Span = Span::secs(5);
 const PROMPT: Span = Span::secs(60);
 
 /// A session that lasted so long was one, and not a step on the way to one.
-const WORKED: Span = Span::secs(2);
+const WORKED: Span = Span::millis(500);
 
 /// One user action; `P` is how far each of its connections came.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ from packets import ACK, FIN, PSH, RST, reset, segment
 from scene import scene, stop
 from scenes.resets import forget, session_data
 from software import SERVER_NAME, freerdp, network, shadow, xrdp
-from wire import anything, client_hello, drop, once
+from wire import anything, client_hello, drop, larger_than, once
 
 ENDS = ("client", "server")
 
@@ -57,6 +57,35 @@ def reject_session(lab):
 def reject_session_v6(lab):
     client = desk(lab, 6, record=("client",), ssl_protocols="TLSv1.2")
     lab.net["r1"].firewall("forward", "tcp dport 3389 reject with tcp reset")
+    over(client)
+
+
+@scene("host-rejects-session", "The host's own firewall begins to reject with tcp reset under a session of FreeRDP with xrdp")
+def host_rejects(lab):
+    client = desk(lab)
+    lab.server.firewall("input", "tcp dport 3389 reject with tcp reset")
+    over(client)
+
+
+@scene("reject-one-hop-nearer", "The router next to xrdp begins to reject with tcp reset under a session: TTL one above the host's")
+def reject_nearer(lab):
+    client = desk(lab, record=("client",))
+    lab.net["r2"].firewall("forward", "tcp dport 3389 reject with tcp reset")
+    over(client)
+
+
+@scene("reject-hello-one-hop-nearer", "The router next to xrdp rejects FreeRDP's ClientHello with tcp reset: TTL one above the host's")
+def reject_hello_nearer(lab):
+    network(lab, delay=0.012, record=("client",))
+    xrdp(lab, Authority(lab).host(SERVER_NAME))
+    lab.net["r2"].firewall("forward", "tcp dport 3389 @ih,0,8 0x16 reject with tcp reset")
+    over(freerdp(lab, lab.server.v4, "/sec:tls", password=None, keys=False))
+
+
+@scene("reject-answers-then-close", "A router rejects what xrdp sends with tcp reset: xrdp's end is reset, FreeRDP hears nothing more")
+def reject_answers(lab):
+    client = desk(lab)
+    lab.net["r2"].firewall("forward", "tcp sport 3389 reject with tcp reset")
     over(client)
 
 
@@ -146,6 +175,25 @@ def nat_remap(lab):
     time.sleep(4.5)
     lab.moves.append((time.time(), 176.0))
     over(client)
+
+
+@scene("black-hole-tls-flight", "Packets above 1000 bytes from the server vanish from the beginning: xrdp's certificate never arrives")
+def black_hole_flight(lab):
+    network(lab, delay=0.008, record=ENDS)
+    lab.wire.rule(drop(larger_than(1000), "<"))
+    xrdp(lab, Authority(lab).host(SERVER_NAME))
+    over(freerdp(lab, lab.server.v4, "/sec:tls", password=None, keys=False), 25)
+
+
+@scene("black-hole-user-leaves", "Packets above 1100 bytes from the server vanish; after six seconds the user ends FreeRDP")
+def black_hole_leaves(lab):
+    network(lab, delay=0.008, record=ENDS)
+    lab.wire.rule(drop(larger_than(1100), "<"))
+    shadow(lab, "/sec:nla")
+    client = freerdp(lab, lab.server.v4, keys=False)
+    time.sleep(6)
+    client.kill()
+    time.sleep(1)
 
 
 @scene("fault-loss-10-healthy", "10 % of the packets are lost under a session of FreeRDP with xrdp; it works")

@@ -8,10 +8,11 @@ import time
 from scene import scene
 
 NXDOMAIN, SERVFAIL, REFUSED = 3, 2, 5
+TRUNCATED = 0x200  # a flag beside the response code NOERROR
 
 
 class Responder:
-    """A small DNS server: `zone` maps a name to a list of addresses, a response code or None (silence).
+    """A small DNS server: `zone` maps a name to a list of addresses, a response code (or TRUNCATED) or None (silence).
 
     Names that are not in the zone do not exist. `first_lost` queries are ignored.
     """
@@ -147,6 +148,50 @@ def no_answer_alone(lab):
     office(lab, None)
     lab.net["r1"].firewall("forward", "udp dport 53 drop")
     lab.xfreerdp("rds01.corp.lab")
+
+
+@scene("dns-resolver-port-closed", "The host of the resolver answers lookups with ICMP port unreachable; the RDP host had been used by name before")
+def resolver_port_closed(lab):
+    office(lab, {"rds01.corp.lab": "server"})
+    session(lab, "rds01.corp.lab")
+    lab.net["dns"].firewall("input", "udp dport 53 reject")
+    time.sleep(0.5)
+    lab.xfreerdp("rds01.corp.lab")
+
+
+@scene("dns-prohibited", "A router prohibits lookups by ICMP; the host had been used by name before")
+def prohibited(lab):
+    office(lab, {"rds01.corp.lab": "server"})
+    session(lab, "rds01.corp.lab")
+    lab.net["r1"].firewall("forward", "udp dport 53 reject with icmpx admin-prohibited")
+    time.sleep(0.5)
+    lab.xfreerdp("rds01.corp.lab")
+
+
+@scene("dns-truncated-tcp-closed", "The resolver's answers are truncated and its TCP port is closed; the host had been used by name before")
+def truncated(lab):
+    zone = office(lab, {"rds01.corp.lab": "server"})
+    session(lab, "rds01.corp.lab")
+    zone["rds01.corp.lab"] = TRUNCATED
+    time.sleep(0.5)
+    lab.xfreerdp("rds01.corp.lab")
+
+
+@scene("two-families-v6-dropped", "A name with both addresses: SYNs over IPv6 are dropped, after 3.5 s the client takes IPv4 and works")
+def v6_dropped(lab):
+    zone = office(lab, {})
+    zone["rds01.corp.lab"] = [lab.server.v6, lab.server.v4]
+    lab.net["r2"].firewall("forward", "meta nfproto ipv6 tcp dport 3389 drop")
+    lookup(lab, "rds01.corp.lab")
+    with lab.client.socket(socket.AF_INET6) as first:
+        first.settimeout(3.5)
+        try:
+            first.connect((lab.server.v6, 3389))
+        except TimeoutError:
+            pass
+    pair = lab.pair(name="rds01.corp.lab")
+    assert pair.until("session") and pair.traffic()
+    pair.goodbye()
 
 
 @scene("dns-noise-healthy", "Failed lookups of wpad and of a search suffix beside a healthy session")

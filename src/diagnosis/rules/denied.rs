@@ -6,7 +6,7 @@ use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{COMPLETED, LICENSING_FAILED, MIDDLEBOX_RESET, SERVER_DENIED, SESSION_CLOSED_BY_SERVER};
 use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
-use crate::flow::Side;
+use crate::flow::{Opening, Side};
 use crate::transcript::Phase;
 use crate::transcript::hidden::{Line, Said, phase_of};
 
@@ -178,9 +178,11 @@ pub fn session_closed(case: &Case<'_>) -> Option<Finding> {
         Some(line) => (case.line(line), Mechanism::TlsAlert),
         None => (close.clone(), Mechanism::Fin),
     };
+    // How it came to the session was not captured, and whether it was one.
+    let guessed = case.t.tcp.opening == Opening::MidStream && case.progress.inferred;
     let verdict = Verdict::new(
         &SESSION_CLOSED_BY_SERVER,
-        Confidence::Likely,
+        if guessed { Confidence::Possible } else { Confidence::Likely },
         Act::Server,
         format!(
             "{host} closed the session after {lasted} without announcing it: no Set Error Info and no Disconnect Provider Ultimatum came before"

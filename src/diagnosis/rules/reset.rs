@@ -221,7 +221,7 @@ pub(super) fn timer_finding(case: &Case<'_>, reset: &Reset, found: &Attribution,
     figures(Finding::new(verdict, EndedBy::Middlebox, Mechanism::Rst), reset, found).fact("idle_s", seconds(idle))
 }
 
-fn peer_finding(case: &Case<'_>, reset: &Reset, found: &Attribution) -> Finding {
+pub(super) fn peer_finding(case: &Case<'_>, reset: &Reset, found: &Attribution) -> Finding {
     let side = reset.seen.side;
     let host = case.server_label();
     let told = found.maker == Maker::Peer;
