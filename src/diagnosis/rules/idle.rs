@@ -114,15 +114,15 @@ fn unknown_to_the_host(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let side = reset_seen.seen.side;
-    // At the host itself: where it spoke before under these very ports, no device can have changed what it knows.
-    let view = View::of(&case.t.tcp);
-    if view.is_at(side) && view.sure && case.t.tcp.habits[side].packets > 0 {
-        return Some(reset::peer_finding(case, reset_seen, &found));
-    }
     let strange = case.t.tcp.opening == Opening::MidStream && case.t.tcp.habits[side].packets == 0;
     let idle = reset::idle(case, reset_seen, &found).filter(suspicious);
     if idle.is_none() && !strange {
         return None;
+    }
+    // At the host itself: where it spoke before under these very ports, no device can have changed what it knows.
+    let view = View::of(&case.t.tcp);
+    if view.is_at(side) && view.sure && case.t.tcp.habits[side].packets > 0 {
+        return Some(reset::peer_finding(case, reset_seen, &found));
     }
     // A RST that came another way than the host's packets: rather a device that forgot the connection than the host.
     if let Some(idle) = idle
