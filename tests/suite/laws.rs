@@ -24,6 +24,21 @@ struct Kept {
     direction: Option<Direction>,
 }
 
+impl Kept {
+    fn frame(&self, no: FrameNo) -> Frame<'_> {
+        Frame {
+            no,
+            at: self.at,
+            link: self.link,
+            interface: self.interface,
+            bytes: &self.bytes,
+            wire_len: self.wire_len,
+            direction: self.direction,
+            options: PacketOptions::default(),
+        }
+    }
+}
+
 fn frames_of(path: &Path) -> Vec<Kept> {
     let mut source = capture::open(path, OpenOptions::default()).expect("a capture");
     let mut frames = Vec::new();
@@ -45,16 +60,7 @@ fn frames_of(path: &Path) -> Vec<Kept> {
 fn judge(frames: &[Kept], args: &[String]) -> Report {
     let mut examiner = Examiner::new(golden::options(args, Path::new("laws")));
     for (place, kept) in frames.iter().enumerate() {
-        examiner.push(&Frame {
-            no: FrameNo::new(place as u64 + 1),
-            at: kept.at,
-            link: kept.link,
-            interface: kept.interface,
-            bytes: &kept.bytes,
-            wire_len: kept.wire_len,
-            direction: kept.direction,
-            options: PacketOptions::default(),
-        });
+        examiner.push(&kept.frame(FrameNo::new(place as u64 + 1)));
     }
     examiner.end_source(capture::SourceSummary::default(), None);
     examiner.finish()
@@ -118,17 +124,9 @@ fn judge_file(frames: &[Kept], args: &[String]) -> Report {
             };
             writer.interface(&about).expect("memory takes everything")
         });
-        let frame = Frame {
-            no: FrameNo::new(0),
-            at: kept.at,
-            link: kept.link,
-            interface: kept.interface,
-            bytes: &kept.bytes,
-            wire_len: kept.wire_len,
-            direction: kept.direction,
-            options: PacketOptions::default(),
-        };
-        writer.frame(id, &frame, &[]).expect("memory takes everything");
+        writer
+            .frame(id, &kept.frame(FrameNo::default()), &[])
+            .expect("memory takes everything");
     }
     let file = Cursor::new(writer.finish().expect("memory takes everything"));
     let mut source = capture::open_stream(Box::new(file), Path::new("laws"), OpenOptions::default()).expect("a capture");
@@ -436,16 +434,7 @@ fn judge_live(frames: &[Kept], args: &[String]) -> Vec<Report> {
             examiner.settle(clock);
             told.extend(examiner.drain(&source));
         }
-        examiner.push(&Frame {
-            no: FrameNo::new(place as u64 + 1),
-            at: kept.at,
-            link: kept.link,
-            interface: kept.interface,
-            bytes: &kept.bytes,
-            wire_len: kept.wire_len,
-            direction: kept.direction,
-            options: PacketOptions::default(),
-        });
+        examiner.push(&kept.frame(FrameNo::new(place as u64 + 1)));
     }
     examiner.cut();
     told.extend(examiner.drain(&source));

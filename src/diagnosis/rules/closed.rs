@@ -17,7 +17,6 @@ const WITH_IT: Span = Span::secs(10);
 pub fn service_ended(case: &Case<'_>) -> Option<Finding> {
     let gone = refused_after(case)?;
     let mut finding = finding(case, vec![gone])?;
-    finding.verdict.confidence = Confidence::Likely;
     finding.verdict.summary = format!(
         "{}: its listener refuses new connections right after, so that the service ended",
         finding.verdict.summary
