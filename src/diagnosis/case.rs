@@ -234,8 +234,10 @@ impl Finding {
 /// Who made a reset, as far as the packets tell.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    /// A device on the path, and not the host that it names: by far, or rather so.
+    /// A device on the path, and not the host that it names.
     middlebox: bool,
+    /// It cannot be told, and the way that it came speaks for a device.
+    pub doubtful: bool,
     /// How sure that is.
     pub confidence: Confidence,
     /// The comparison, frame by frame.
@@ -270,9 +272,10 @@ impl Case<'_> {
             Maker::CannotTell => Confidence::Possible,
             Maker::Middlebox | Maker::Peer => Confidence::Likely,
         };
-        let middlebox = found.maker == Maker::Middlebox || (found.score > 0.0 && found.came_another_way());
+        let middlebox = found.maker == Maker::Middlebox;
         Origin {
             middlebox,
+            doubtful: found.maker == Maker::CannotTell && found.score > 0.0 && found.came_another_way(),
             confidence,
             evidence: self.signs(&found, middlebox).chain(self.compared_with(reset)).collect(),
         }

@@ -27,6 +27,10 @@ const LESS_SPECIFIC: &[(&str, &str)] = &[
     ("gateway_denied", "completed"),
     // An alert's name is inside.
     ("certificate_untrusted", "aborted_by_client"),
+    // So is that a record could not be verified: the alert is as long as close_notify.
+    ("tls_alert", "session_closed_by_server"),
+    ("tls_alert", "peer_reset"),
+    ("tls_alert", "completed"),
 ];
 
 /// Without keys nothing says that HTTPS under a plain name belongs to Remote Desktop.

@@ -109,13 +109,6 @@ def altered_from_client(lab):
 
 
 # --- attempts one after another ----------------------------------------------------------------------
-@scene("reject-syn-after-session", "A session ends in an ordinary way; a firewall rejects the SYN of the next one with tcp reset")
-def reject_syn(lab):
-    network(lab, delay=0.012)
-    xrdp(lab, own_certificate(lab))
-    visit(lab, lab.server.v4, "/sec:tls", password=None, keys=False)
-    lab.net["r2"].firewall("forward", "tcp dport 3389 reject with tcp reset")
-    over(freerdp(lab, lab.server.v4, "/sec:tls", password=None, keys=False))
 
 
 @scene("wrong-password-after-session", "A session with NLA ends in an ordinary way; two seconds later the password is wrong")

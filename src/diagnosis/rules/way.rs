@@ -351,7 +351,12 @@ fn refused(case: &Case<'_>) -> Option<Finding> {
         .remedy(format!("capture on {}: if the SYN never arrives there, the device is proven", case.server_host()));
         return Some(Finding::new(verdict, EndedBy::Middlebox, Mechanism::Rst).fact("rst_ttl", reset.seen.ttl));
     }
-    Some(closed(case, reset, origin.evidence))
+    let doubtful = origin.doubtful;
+    let mut finding = closed(case, reset, origin.evidence);
+    if doubtful {
+        finding.verdict.confidence = Confidence::Possible;
+    }
+    Some(finding)
 }
 
 fn closed(case: &Case<'_>, reset: &Reset, more: Vec<crate::diagnosis::Evidence>) -> Finding {
