@@ -1,5 +1,5 @@
 //! Frames that stand later in a file than their time: capturing on several interfaces or queues of a network card, each of which hands over
-//! its packets a little later than another, and joining files without sorting, write them so. The time is right, the order of the file is not.
+//! its packets a little later than another, writes them so. The time is right, the order of the file is not.
 //!
 //! A clock that was set back looks alike at first: what was captured after it bears earlier times than what was captured before. There the
 //! order of the file is right. It is told by how far times go back: `ntpd` sets a clock at 128 ms and more, `systemd-timesyncd` at 400 ms, and

@@ -12,7 +12,7 @@ use crate::transcript::{Phase, Role, Transport, Vantage};
 /// A failed attempt is history where the same client reached the same server within this time after it: the user got in.
 const RECOVERED: Span = Span::secs(60);
 
-/// The other family of addresses is tried within this time: at once by clients that race, after 21 s and more of silent SYNs by others.
+/// The other family of addresses is tried so long before a try by the first one begins, or after it has ended, at most.
 const BESIDE: Span = Span::secs(5);
 
 /// What there is nothing of where there is no attempt to report.
