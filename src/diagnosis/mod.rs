@@ -6,6 +6,7 @@
 pub mod case;
 pub mod causes;
 pub mod close;
+pub mod joint;
 pub mod rules;
 pub mod udp_case;
 pub mod verdict;

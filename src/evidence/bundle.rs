@@ -13,7 +13,7 @@ use crate::evidence::numbers::Numbers;
 use crate::evidence::raw::{self, Copied};
 use crate::evidence::readme;
 use crate::evidence::redact::{Redactor, Removed};
-use crate::evidence::select::Selection;
+use crate::evidence::select::{Selection, shown};
 use crate::evidence::slice::{self, Notes, Origin};
 use crate::evidence::staging::{self, MANIFEST, Staging};
 use crate::report::model::{Attempt, Overall, Report};
@@ -313,7 +313,7 @@ fn prepare(
             attempt,
             hash,
             redactor: Some((redactor, removed)),
-            differs: difference(wanted, found, has_secrets),
+            differs: difference(wanted, found, has_secrets, is_joint(order)),
         }
     } else {
         let mut report = only(order.report.clone(), order.attempt);
@@ -342,7 +342,7 @@ fn prepare(
         Sliced {
             numbers,
             copied: Copied::default(),
-            differs: difference(essence(&report, order.attempt), found, has_secrets),
+            differs: difference(essence(&report, order.attempt), found, has_secrets, is_joint(order)),
             report,
             attempt: order.attempt,
             hash,
@@ -371,8 +371,7 @@ fn in_source(notes: Notes, numbers: &Numbers) -> Notes {
 /// The attempt in the report on a slice that is the one that the slice was made for: it begins with the same frame.
 fn corresponding(report: &Report, order: &Order<'_>, numbers: &Numbers) -> Option<u32> {
     let first = |report: &Report, attempt: &Attempt| -> Option<FrameNo> {
-        let connections = attempt.connections.iter().filter_map(|id| report.connection(*id));
-        connections.map(|connection| connection.frames.0).min()
+        shown(report, attempt).iter().map(|connection| connection.frames.0).min()
     };
     let wanted = order
         .report
@@ -398,13 +397,21 @@ fn essence(report: &Report, attempt: u32) -> Option<String> {
     ))
 }
 
-fn difference(source: Option<String>, slice: Option<String>, left_out: bool) -> Option<String> {
+/// Whether the verdict rests on more captures than the one from which the slice is cut.
+fn is_joint(order: &Order<'_>) -> bool {
+    let attempt = order.report.attempt(order.attempt);
+    attempt.is_some_and(|attempt| shown(order.report, attempt).len() < attempt.connections.len())
+}
+
+fn difference(source: Option<String>, slice: Option<String>, left_out: bool, joint: bool) -> Option<String> {
     if source == slice {
         return None;
     }
     let word = |word: Option<String>| word.unwrap_or_else(|| "no verdict".to_owned());
     let why = if left_out {
         "; the source's TLS secrets, which are left out of the slice, tell more"
+    } else if joint {
+        "; the same connections in another capture, of which the slice holds nothing, tell more (cut a slice of that one, too)"
     } else {
         ""
     };
@@ -505,7 +512,8 @@ impl Sliced {
         if self.redactor.is_some() {
             return readme::SOURCE.to_owned();
         }
-        let connection = self.report.connections.first();
+        let decisive = self.report.attempts.first().map_or(0, |attempt| attempt.decisive);
+        let connection = self.report.connection(decisive).or(self.report.connections.first());
         let source = connection.and_then(|connection| self.report.sources.get(connection.source as usize));
         source
             .and_then(|source| source.summary.path.file_name())

@@ -59,7 +59,7 @@ impl Selection {
     /// The selection for the attempt of this number; `None` where there is none.
     pub fn of(report: &Report, attempt: u32) -> Option<Selection> {
         let attempt = report.attempt(attempt)?;
-        let mine: Vec<&Connection> = attempt.connections.iter().filter_map(|id| report.connection(*id)).collect();
+        let mine = shown(report, attempt);
         let source = mine.first()?.source;
         let mut selection = Selection {
             attempt: attempt.id,
@@ -284,6 +284,15 @@ impl Selection {
         let host = |name: &str| name.split('.').next().unwrap_or_default().to_owned();
         self.names.contains(&name) || self.names.iter().any(|own| host(own) == host(&name))
     }
+}
+
+/// The connections of an attempt in the source that shows it best: a slice is cut from one capture.
+pub(super) fn shown<'a>(report: &'a Report, attempt: &Attempt) -> Vec<&'a Connection> {
+    let all = || attempt.connections.iter().filter_map(|id| report.connection(*id));
+    let best = report.connection(attempt.decisive).or_else(|| all().next());
+    all()
+        .filter(|one| best.is_some_and(|best| best.source == one.source))
+        .collect()
 }
 
 /// A failed lookup is judged because the client uses RDP with this name, or in its domain: the connection that shows it, the

@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use crate::capture::{Event, Frame, FrameNo, SectionSummary, Source, Writer};
 use crate::diagnosis::{Leans, Verdict};
 use crate::evidence::raw::{Error, Kept};
+use crate::evidence::select::shown;
 use crate::report::Report;
-use crate::report::model::{Attempt, Connection};
+use crate::report::model::Attempt;
 
 /// What every comment of ours begins with, so that it is told from those that were there.
 pub const PREFIX: &str = "rdpwhy: ";
@@ -46,7 +47,7 @@ impl Notes {
 
 /// The claims about an attempt with the frame that shows each: its own verdict's first, then those of its connections.
 fn claims(report: &Report, attempt: &Attempt) -> Vec<(FrameNo, String)> {
-    let connections: Vec<&Connection> = attempt.connections.iter().filter_map(|id| report.connection(*id)).collect();
+    let connections = shown(report, attempt);
     let source = connections.first().map(|connection| connection.source);
     let of_verdict = |verdict: &Verdict| -> Vec<(FrameNo, String)> {
         let told = verdict.evidence.iter().filter(|evidence| Some(evidence.source) == source);

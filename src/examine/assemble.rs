@@ -1,6 +1,7 @@
 //! Turns a judged attempt into rows of the report.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::examine::series;
 use crate::examine::times::{self, of_spread};
 use crate::flow::Side;
 use crate::forensics::View;
+use crate::forensics::imprint::Imprint;
 use crate::report::community_id::community_id;
 use crate::report::model::{self, Metrics, Speaker};
 use crate::report::timeline;
@@ -22,9 +24,14 @@ use crate::transcript::{Phase, Progress, Transcript, Transport, Vantage};
 /// A judged attempt and its connections, not numbered yet.
 #[derive(Debug)]
 pub(super) struct Row {
-    attempt: model::Attempt,
-    connections: Vec<model::Connection>,
-    decisive: usize,
+    pub(super) attempt: model::Attempt,
+    pub(super) connections: Vec<model::Connection>,
+    /// The place of the connection that decides.
+    pub(super) decisive: usize,
+    /// What other captures are compared by, of the TCP connections, which come first.
+    pub(super) imprints: Vec<Imprint>,
+    /// Places of connections that another capture shows better, each with the place of that.
+    pub(super) twins: Vec<(usize, usize)>,
 }
 
 impl Row {
@@ -69,6 +76,7 @@ pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context, pl
         side_findings(attempt, &udp)
     };
     let conversations = assemble_udp::connections(attempt, udp, context, plots);
+    let imprints = attempt.connections.iter().map(|(t, _)| Imprint::of(t)).collect();
     let mut connections: Vec<model::Connection> = attempt
         .connections
         .iter()
@@ -95,6 +103,8 @@ pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context, pl
         },
         connections,
         decisive,
+        imprints,
+        twins: Vec::new(),
     }
 }
 
@@ -226,6 +236,7 @@ pub(super) fn lookup_row(lookup: &Lookup, finding: Finding) -> Row {
         },
         series: Vec::new(),
         leftover: false,
+        same_as: None,
         verdict: Arc::new(finding.verdict),
     };
     Row {
@@ -242,6 +253,8 @@ pub(super) fn lookup_row(lookup: &Lookup, finding: Finding) -> Row {
         },
         connections: vec![connection],
         decisive: 0,
+        imprints: Vec::new(),
+        twins: Vec::new(),
     }
 }
 
@@ -278,6 +291,7 @@ fn connection(t: &Transcript, progress: &Progress, finding: Finding, context: &C
         metrics: metrics(t, progress, finding.facts),
         series: if plots { series::points(&t.tcp.log) } else { Vec::new() },
         leftover: t.is_leftover(),
+        same_as: None,
         verdict: Arc::new(finding.verdict),
     }
 }
@@ -355,12 +369,16 @@ pub(super) fn number(mut rows: Vec<Row>) -> (Vec<model::Connection>, Vec<model::
     });
     let mut all: Vec<(usize, usize, model::Connection)> = Vec::new();
     let mut attempts = Vec::new();
+    let mut twins = Vec::new();
     for (at, row) in rows.into_iter().enumerate() {
         let Row {
             mut attempt,
             connections,
             decisive,
+            imprints: _,
+            twins: own,
         } = row;
+        twins.extend(own.into_iter().map(|(place, leader)| ((at, place), (at, leader))));
         attempt.id = u32::try_from(at + 1).unwrap_or(u32::MAX);
         all.extend(
             connections
@@ -372,8 +390,12 @@ pub(super) fn number(mut rows: Vec<Row>) -> (Vec<model::Connection>, Vec<model::
     }
     all.sort_by_key(|(_, _, connection)| (connection.source, connection.started, connection.frames.0));
     let mut connections = Vec::with_capacity(all.len());
+    let mut ids = HashMap::new();
     for (number, (at, place, mut connection)) in all.into_iter().enumerate() {
         connection.id = u32::try_from(number + 1).unwrap_or(u32::MAX);
+        if !twins.is_empty() {
+            ids.insert((at, place), connection.id);
+        }
         if let Some((attempt, decisive)) = attempts.get_mut(at) {
             connection.attempt = attempt.id;
             attempt.connections.push(connection.id);
@@ -382,6 +404,12 @@ pub(super) fn number(mut rows: Vec<Row>) -> (Vec<model::Connection>, Vec<model::
             }
         }
         connections.push(connection);
+    }
+    for (place, leader) in twins {
+        let twin = ids.get(&place).and_then(|id| connections.get_mut(*id as usize - 1));
+        if let Some(twin) = twin {
+            twin.same_as = ids.get(&leader).copied();
+        }
     }
     (connections, attempts.into_iter().map(|(attempt, _)| attempt).collect())
 }

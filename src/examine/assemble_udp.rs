@@ -84,6 +84,7 @@ fn connection(
         metrics: metrics(t, progress, facts),
         series: if plots { series::points(&t.udp.log) } else { Vec::new() },
         leftover: false,
+        same_as: None,
         verdict: Arc::new(finding.verdict),
     }
 }

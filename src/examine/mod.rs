@@ -22,6 +22,7 @@ mod strangers;
 mod strays;
 mod tcp;
 mod times;
+mod twins;
 mod udp;
 
 use std::collections::VecDeque;
@@ -333,7 +334,7 @@ impl Examiner {
             0 => overall::Nothing::Rdp,
             found => overall::Nothing::Wanted { found },
         };
-        let (connections, attempts) = assemble::number(rows);
+        let (connections, attempts) = assemble::number(twins::join(rows));
         let overall = overall::choose(&connections, &attempts, nothing, &self.options);
         Report {
             sources: self.sources,

@@ -1,6 +1,7 @@
 //! Measurements on a transcript: where the capture was taken, who made a RST, which timer ran out, what the path lost.
 
 pub mod impostor;
+pub mod imprint;
 pub mod inspection;
 pub mod loss;
 pub mod path;

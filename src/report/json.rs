@@ -112,6 +112,8 @@ pub(super) struct ConnectionRecord<'a> {
     id: u32,
     attempt: u32,
     source: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    same_as: Option<u32>,
     role: Role,
     transport: Transport,
     client: Endpoint,
@@ -179,6 +181,7 @@ pub(super) fn connection<'a>(report: &'a Report, one: &'a Connection) -> Connect
         id: one.id,
         attempt: one.attempt,
         source: one.source,
+        same_as: one.same_as,
         role: one.role,
         transport: one.transport,
         client: Some(one.client).into(),

@@ -56,7 +56,7 @@ fn main(report: &Report, view: &View) -> String {
     if let Some((_, connection, verdict)) = words::headline(report) {
         blocks.extend([
             facts(report, view, connection, verdict),
-            evidence(connection, verdict),
+            evidence(report, connection, verdict),
             remedies(verdict),
             alternatives(verdict),
             timeline(view, connection),
@@ -137,23 +137,29 @@ fn facts(report: &Report, view: &View, connection: &Connection, verdict: &Verdic
         ("Server", words::server(connection)),
         ("Began", format!("{began}, lasted {}", duration(connection.duration))),
         ("Where", place),
+        ("Also shown", words::shown_by(report, connection)),
         ("Captured", words::vantage(connection.vantage).to_owned()),
     ];
-    let lines = rows.map(|(name, value)| format!("| {name} | {} |\n", escaped(&value)));
-    Block::new(0, "", "| | |\n|---|---|\n", lines.into_iter().chain(filter))
+    let lines = rows
+        .into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("| {name} | {} |\n", escaped(&value)));
+    Block::new(0, "", "| | |\n|---|---|\n", lines.chain(filter))
 }
 
-fn evidence(connection: &Connection, verdict: &Verdict) -> Block {
+fn evidence(report: &Report, connection: &Connection, verdict: &Verdict) -> Block {
     let lines = verdict.evidence.iter().map(|one| {
         let sign = match one.leans {
             Leans::For => "for",
             Leans::Against => "against",
         };
-        let at = seconds(one.at.since(connection.started), connection.duration);
+        let held_by = words::held_by(report, connection, one);
+        let at = seconds(one.at.since(held_by.started), held_by.duration);
         format!(
-            "| {sign} | {} | {at} | {} |\n",
+            "| {sign} | {} | {at} | {}{} |\n",
             one.frame,
-            escaped(&words::sentence(&one.text))
+            escaped(&words::sentence(&one.text)),
+            escaped(&words::elsewhere(report, connection, one))
         )
     });
     Block::new(

@@ -83,6 +83,8 @@ pub struct Connection {
     pub mechanism: Mechanism,
     /// Whether nothing was captured of it but what the server still says on a connection that the client gave up before.
     pub leftover: bool,
+    /// Another capture of the same connection that shows it better: the number of that. Both have one verdict.
+    pub same_as: Option<u32>,
     /// The judgement.
     pub verdict: Arc<Verdict>,
     /// What happened, in order.

@@ -86,6 +86,7 @@ fn connection(id: u32, ms: i64, lasted: i64, phase: Phase, ended: (EndedBy, Mech
         ended_by: ended.0,
         mechanism: ended.1,
         leftover: false,
+        same_as: None,
         verdict: verdict.into(),
         timeline: Vec::new(),
         metrics: Metrics {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use crate::diagnosis::{Act, Confidence, EndedBy, Mechanism, Verdict};
+use crate::diagnosis::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
 use crate::report::model::{Attempt, Connection, Report};
 use crate::transcript::{Phase, Role, Transport, Vantage};
 
@@ -103,6 +103,46 @@ pub(crate) fn frames(connection: &Connection) -> String {
     match connection.frames {
         (first, last) if first == last => format!("frame {first}"),
         (first, last) => format!("frames {first} to {last}"),
+    }
+}
+
+/// The captures that show a connection: those of the report that are the same one, itself left out.
+fn twins<'a>(report: &'a Report, connection: &'a Connection) -> impl Iterator<Item = &'a Connection> {
+    let leader = |one: &Connection| one.same_as.unwrap_or(one.id);
+    let attempt = report.attempt(connection.attempt);
+    let own = attempt.map_or(&[][..], |attempt| &attempt.connections);
+    own.iter()
+        .filter_map(|id| report.connection(*id))
+        .filter(move |other| other.id != connection.id && leader(other) == leader(connection))
+}
+
+/// Where else a connection is shown, in words; empty where one capture alone shows it.
+pub(crate) fn shown_by(report: &Report, connection: &Connection) -> String {
+    let each = twins(report, connection).map(|other| {
+        format!(
+            "{} of {}, captured {}",
+            frames(other),
+            source(report, other.source),
+            vantage(other.vantage)
+        )
+    });
+    each.collect::<Vec<_>>().join("; ")
+}
+
+/// The connection in the source that holds a piece of evidence about it: by its clock the time is shown.
+pub(crate) fn held_by<'a>(report: &'a Report, connection: &'a Connection, evidence: &Evidence) -> &'a Connection {
+    let elsewhere = || twins(report, connection).find(|other| other.source == evidence.source);
+    match connection.source == evidence.source {
+        true => connection,
+        false => elsewhere().unwrap_or(connection),
+    }
+}
+
+/// What stands behind the words of a piece of evidence that is in another source than the connection.
+pub(crate) fn elsewhere(report: &Report, connection: &Connection, evidence: &Evidence) -> String {
+    match connection.source == evidence.source {
+        true => String::new(),
+        false => format!(" (in {})", source(report, evidence.source)),
     }
 }
 

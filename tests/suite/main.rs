@@ -2,6 +2,8 @@
 
 /// `src/` is read and held to the direction of imports and to the ban on clocks.
 mod architecture;
+/// Captures of one connection from several places.
+mod both_ends;
 /// The program as a user runs it: arguments, exit codes, pipes.
 mod cli;
 /// What every format owes to its readers.

@@ -69,6 +69,8 @@ struct Quality {
 struct Claim {
     number: usize,
     against: bool,
+    /// Whether its frame is in the capture that the slice was cut from.
+    own: bool,
     cited: FrameNo,
     slice: Option<FrameNo>,
     source: Option<FrameNo>,
@@ -101,19 +103,28 @@ fn page(report: &Report, attempt: &Attempt, numbers: &Numbers, zone: &TimeZone, 
     let verdict = headline.map_or(&*attempt.verdict, |(_, _, verdict)| verdict);
     let source = decisive.map_or(0, |connection| connection.source);
     let evidence: Vec<Claim> = (1..)
-        .zip(verdict.evidence.iter().filter(|evidence| evidence.source == source))
-        .map(|(number, evidence)| Claim {
-            number,
-            against: evidence.leans == Leans::Against,
-            cited: evidence.frame,
-            slice: numbers.in_slice(evidence.frame),
-            source: numbers.in_source(evidence.frame),
-            time: format!("{:.6}", report.seconds_into(source, evidence.at)),
-            text: shown(&words::sentence(&evidence.text)),
+        .zip(&verdict.evidence)
+        .map(|(number, evidence)| {
+            let own = evidence.source == source;
+            let elsewhere = decisive.map_or_else(String::new, |decisive| words::elsewhere(report, decisive, evidence));
+            Claim {
+                number,
+                against: evidence.leans == Leans::Against,
+                own,
+                cited: evidence.frame,
+                slice: numbers.in_slice(evidence.frame).filter(|_| own),
+                source: if own {
+                    numbers.in_source(evidence.frame)
+                } else {
+                    Some(evidence.frame)
+                },
+                time: format!("{:.6}", report.seconds_into(evidence.source, evidence.at)),
+                text: shown(&format!("{}{elsewhere}", words::sentence(&evidence.text))),
+            }
         })
         .collect();
     let mut marks: HashMap<FrameNo, usize> = HashMap::new();
-    for claim in &evidence {
+    for claim in evidence.iter().filter(|claim| claim.own) {
         marks.entry(claim.cited).or_insert(claim.number);
     }
     let (tone, word) = match (verdict.cause.slug, verdict.healthy()) {

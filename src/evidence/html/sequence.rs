@@ -8,6 +8,7 @@ use unicode_width::UnicodeWidthStr;
 use super::svg::Svg;
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::diagnosis::{EndedBy, Leans};
+use crate::evidence::select::shown;
 use crate::packet::TcpFlags;
 use crate::report::clock::duration;
 use crate::report::model::{Attempt, Connection, Point, Report, Speaker, Step};
@@ -336,7 +337,7 @@ fn arrow(svg: &mut Svg, layout: &Layout, row: &Row, y: f64, after: Span) -> f64 
 
 /// The rows of the attempt, by time.
 fn rows(report: &Report, attempt: &Attempt, marks: &HashMap<FrameNo, usize>) -> Vec<Row> {
-    let all: Vec<&Connection> = attempt.connections.iter().filter_map(|id| report.connection(*id)).collect();
+    let all = shown(report, attempt);
     let mut rows: Vec<Row> = all.iter().flat_map(|one| of_connection(one, marks)).collect();
     if rows.len() > ROWS {
         rows = report

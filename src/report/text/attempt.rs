@@ -65,6 +65,10 @@ fn facts(page: &mut Page<'_>, report: &Report, view: &View, told: (&Attempt, &Co
         place.push_str(&format!(" (attempt {} of {})", attempt.id, report.attempts.len()));
     }
     page.field("Where", &place)?;
+    let also = words::shown_by(report, connection);
+    if !also.is_empty() {
+        page.field("Also shown", &also)?;
+    }
     let verbose = view.detail == Detail::Verbose;
     if verbose || connection.vantage != Vantage::Unknown {
         let mut captured = words::vantage(connection.vantage).to_owned();
@@ -150,11 +154,8 @@ fn evidence(page: &mut Page<'_>, report: &Report, connection: &Connection, verdi
             Leans::For => ("  + ", BOLD),
             Leans::Against => ("  - ", CARE),
         };
-        let elsewhere = match one.source == connection.source {
-            true => String::new(),
-            false => format!(" (in {})", words::source(report, one.source)),
-        };
-        let (frame, seconds) = place(connection, Some(one.frame), one.at);
+        let elsewhere = words::elsewhere(report, connection, one);
+        let (frame, seconds) = place(words::held_by(report, connection, one), Some(one.frame), one.at);
         page.row(
             &[sign, (&frame, PLAIN), (&seconds, DIM)],
             (&format!("{}{elsewhere}", words::sentence(&one.text)), PLAIN),
@@ -342,6 +343,7 @@ fn others(page: &mut Page<'_>, report: &Report, view: &View, told: (&Attempt, &C
     let others: Vec<&Connection> = (attempt.connections.iter())
         .filter(|&&id| id != told.id)
         .filter_map(|&id| report.connection(id))
+        .filter(|other| other.same_as.is_none())
         .collect();
     if others.is_empty() {
         return Ok(());
