@@ -84,32 +84,28 @@ impl Close {
         }
     }
 
-    /// As [`Close::of`], in the light of what was said under TLS. A server that sends an alert and nothing more has decided: each side must
-    /// answer close_notify with its own and close (RFC 5246 section 7.2.1), so that the client's FIN or RST behind it only follows. What a client
-    /// says at its end is for the rules.
+    /// As [`Close::of`], in the light of what was said under TLS. A side that sends an alert and nothing more has decided: each side must
+    /// answer close_notify with its own and close (RFC 5246 section 7.2.1), so that the other side's FIN or RST behind it only follows.
     pub fn told(t: &Transcript, hidden: &Hidden) -> Close {
         let close = Close::of(t);
-        let by_client = matches!(
-            close,
-            Close::Fin { side: Side::Client, .. } | Close::Reset { side: Side::Client, .. }
-        );
-        let (Some(closed), true) = (close.at(t), by_client) else {
+        let Some(closer) = close.side() else {
             return close;
         };
+        let side = closer.other();
         let goodbye = |line: &Line| matches!(line.said, Said::Alert(_) | Said::Ultimatum(_) | Said::ShutdownRequest);
         let Some(alert) = hidden
             .find(goodbye)
-            .filter(|line| line.side == Side::Server && matches!(line.said, Said::Alert(_)) && line.at <= closed)
+            .filter(|line| line.side == side && matches!(line.said, Said::Alert(_)) && close.follows(t, line.frames.last))
         else {
             return close;
         };
         let goes_on = t.sealed().any(|(moment, sealed)| {
-            moment.side == Side::Server && sealed.kind == SealedKind::Application && moment.frames.last > alert.frames.last
+            moment.side == side && sealed.kind == SealedKind::Application && moment.frames.last > alert.frames.last
         });
         match goes_on {
             true => close,
             false => Close::Fin {
-                side: Side::Server,
+                side,
                 frame: alert.frames.last,
                 at: alert.at,
                 notified: true,
@@ -153,10 +149,25 @@ impl Close {
         }
     }
 
+    /// Whether a frame comes before the close or with it; all do where there is none. Clocks may be so coarse that a word and its answer bear
+    /// one time: frames stand in the order in which they were seen.
+    pub fn follows(&self, t: &Transcript, frame: FrameNo) -> bool {
+        match self {
+            Close::Silence(silence) => frame <= silence.first.no,
+            Close::Fin { .. } | Close::Reset { .. } => self.frame(t).is_none_or(|close| frame <= close),
+            Close::Open => true,
+        }
+    }
+
     /// How it ended in the words of the contract, where nothing else decided before.
     pub fn mechanism(&self) -> Mechanism {
         match self {
-            Close::Fin { notified: true, .. } => Mechanism::TlsAlert,
+            // A client's close_notify belongs to its orderly close.
+            Close::Fin {
+                side: Side::Server,
+                notified: true,
+                ..
+            } => Mechanism::TlsAlert,
             Close::Fin { .. } => Mechanism::Fin,
             Close::Reset { .. } => Mechanism::Rst,
             Close::Silence(_) => Mechanism::Silence,

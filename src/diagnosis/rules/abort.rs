@@ -231,8 +231,8 @@ fn unasked<'a>(case: &Case<'a>) -> Option<Choice<'a>> {
 /// Whether the client sent nothing after the Connection Confirm, whole or in part: it did not accept the choice.
 fn is_mute_since_confirm(case: &Case<'_>) -> bool {
     let client = &case.t.tcp.half.client;
-    let confirmed = case.t.confirm().map(|(moment, _)| moment.at);
-    confirmed.is_some_and(|at| client.last_data.is_none_or(|last| last.at <= at)) && client.unseen == 0
+    let confirmed = case.t.confirm().map(|(moment, _)| moment.frames.last);
+    confirmed.is_some_and(|confirmed| client.last_data.is_none_or(|last| last.no <= confirmed)) && client.unseen == 0
 }
 
 /// Whether the client's RST only answers data of the server: its host knew the connection no longer.
@@ -248,11 +248,11 @@ fn unprotected(case: &Case<'_>) -> bool {
 }
 
 /// Whether the client's alert is the first of the two sides' last words.
-fn first_goodbye(case: &Case<'_>) -> bool {
+pub(super) fn first_goodbye(case: &Case<'_>) -> bool {
     let alerts = &case.progress.hidden;
     alerts
         .find(|line| matches!(line.said, Said::Alert(_) | Said::Ultimatum(_)))
-        .is_some_and(|line| line.side == Side::Client && case.close.at(case.t).is_none_or(|at| line.at <= at))
+        .is_some_and(|line| line.side == Side::Client && case.close.follows(case.t, line.frames.last))
 }
 
 /// Whether the client had sent its proof of logon.

@@ -249,16 +249,16 @@ pub(super) fn gateway_error<'a>(case: &'a Case<'_>) -> Option<(u32, &'a Line)> {
 /// An announcement of the end by either side: the server's ultimatum, or the client's last word.
 pub(super) fn goodbye<'a>(case: &'a Case<'_>) -> Option<&'a Line> {
     let hidden = &case.progress.hidden;
-    let at = case.close.at(case.t);
-    let in_time = |line: &Line| at.is_none_or(|at| line.at <= at) && matches!(line.said, Said::Ultimatum(_));
+    let in_time = |line: &Line| case.close.follows(case.t, line.frames.last);
+    let announces = |line: &Line| in_time(line) && matches!(line.said, Said::Ultimatum(_));
     hidden
-        .last(|line| in_time(line) && line.side == Side::Server)
-        .or_else(|| hidden.last(|line| in_time(line) && line.side == Side::Client))
+        .last(|line| announces(line) && line.side == Side::Server)
+        .or_else(|| hidden.last(|line| announces(line) && line.side == Side::Client))
         .or_else(|| {
             hidden.last(|line| {
                 line.side == Side::Client
                     && (line.said == Said::ShutdownRequest || matches!(line.said, Said::Alert(_)))
-                    && at.is_none_or(|at| line.at <= at)
+                    && in_time(line)
             })
         })
 }

@@ -1,13 +1,18 @@
 //! `licensing_failed`: the server answers Client Info with a licensing error, or closes while licensing is under way.
 
+use crate::capture::Span;
 use crate::codes::{self, LICENSING};
 use crate::diagnosis::case::{Case, Finding};
 use crate::diagnosis::causes::{LICENSING_FAILED, SERVER_DENIED};
 use crate::diagnosis::close::Close;
+use crate::diagnosis::rules::abort::first_goodbye;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
-use crate::transcript::Phase;
+use crate::transcript::{Phase, SealedKind};
 use crate::transcript::hidden::{Line, Said};
+
+/// A client that was refused closes within this time; one that waits longer got no refusal, and nothing else either.
+const AT_ONCE: Span = Span::secs(5);
 
 /// See the module.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
@@ -29,17 +34,29 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     }
     let message = hidden
         .last(|line| line.side == Side::Server && line.inferred && matches!(line.said, Said::LicenseDone(None) | Said::License));
-    let ultimatum = hidden.find(|line| line.side == Side::Server && matches!(line.said, Said::Ultimatum(_)));
+    // The size of a licensing error is that of its good end, too; a server that goes on after it has refused nothing, and a client that then
+    // leaves was sent elsewhere, or had enough.
+    let goes_on = message.is_some_and(|line| {
+        case.t.sealed().any(|(moment, sealed)| {
+            moment.side == Side::Server && sealed.kind == SealedKind::Application && moment.frames.last > line.frames.last
+        })
+    });
+    // What the server says once the client has closed answers that, however late the path delivers it.
+    let client_first = first_goodbye(case);
+    let first = |line: &Line| line.side == Side::Server && !client_first && case.close.follows(case.t, line.frames.last);
+    let ultimatum = hidden.find(|line| first(line) && matches!(line.said, Said::Ultimatum(_)));
     // An ultimatum with nothing of licensing before it is a denial, whatever its reason.
     if ultimatum.is_some() && message.is_none() {
         return None;
     }
-    let alert = hidden.find(|line| line.side == Side::Server && matches!(line.said, Said::Alert(_)));
-    let server_closed = matches!(case.close, Close::Fin { side: Side::Server, .. });
+    let alert = hidden.find(|line| first(line) && matches!(line.said, Said::Alert(_)));
+    let server_closed = matches!(case.close, Close::Fin { side: Side::Server, .. }) && !client_first;
     let gave_up = matches!(
         case.close,
         Close::Fin { side: Side::Client, .. } | Close::Reset { side: Side::Client, .. }
-    ) && message.is_some_and(|line| line.said == Said::LicenseDone(None));
+    ) && !goes_on
+        && message.zip(case.close.at(case.t)).is_some_and(|(line, closed)| closed.since(line.at) <= AT_ONCE)
+        && message.is_some_and(|line| line.said == Said::LicenseDone(None));
     if ultimatum.is_none() && alert.is_none() && !server_closed && !gave_up {
         return None;
     }

@@ -6,10 +6,12 @@ use crate::capture::{Span, Timestamp};
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{ABORTED_BY_CLIENT, CAPTURE_INCOMPLETE, GATEWAY_DENIED, HANDSHAKE_TIMEOUT, PATH_LOSS};
 use crate::diagnosis::close::{Close, side_ended};
+use crate::diagnosis::rules::abort::first_goodbye;
 use crate::diagnosis::rules::gateway;
 use crate::diagnosis::verdict::{Act, Confidence, Verdict};
-use crate::flow::{Seen, Side};
+use crate::flow::{Marks, Opening, Seen, Side};
 use crate::forensics::loss::Rate;
+use crate::transcript::hidden::Said;
 use crate::transcript::{Phase, Role, SealedKind, Transcript};
 
 /// A side that owes an answer so long, when the other side loses patience, is slow.
@@ -20,6 +22,11 @@ const HANGS: Span = Span::secs(10);
 const SLOW_PATH: Span = Span::millis(1500);
 /// On a slow path patience ends no sooner than this.
 const PATIENCE: Span = Span::secs(8);
+/// From MCS on, each side answers the other at once, and so many questions and answers go before the session at least: TCP, X.224, TLS, and in MCS
+/// Connect-Initial, Attach User and a channel each (MS-RDPBCGR section 1.3.1.1).
+const EXCHANGES: i64 = 8;
+/// Nobody answers a question in less than this, so a client that never paused as long asked its user nothing.
+const PAUSE: Span = Span::secs(2);
 /// Loss above this share makes a path unusable for Remote Desktop.
 const LOSSY: f64 = 0.08;
 
@@ -34,14 +41,15 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         Close::Open => (None, case.t.window.last),
         Close::Silence(_) => return None,
     };
+    // A server that answers the client's close_notify closes its end before the client's FIN is there.
+    let closer = closer.map(|side| if first_goodbye(case) { Side::Client } else { side });
     let said = last_words(case, at);
     let waited = said.map_or(at.since(case.progress.entered), |(_, seen)| at.since(seen.at));
     // Who spoke last waits for the other, but where a phase begins it is not for the other to begin it.
     let waiting = match said {
         None => Side::Server,
         Some(_) if has_the_word(case) => Side::Server,
-        // Demand Active, the server's, follows the end of licensing, which is the server's, too ([MS-RDPBCGR] 1.3.1.1).
-        Some((_, seen)) if case.phase() == Phase::Activation && seen.at <= case.progress.entered => Side::Client,
+        Some((_, seen)) if owes_demand_active(case, seen) => Side::Client,
         Some((_, seen)) => seen.side,
     };
     let Some(closer) = closer else {
@@ -53,11 +61,21 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let lasted = at.since(case.t.started());
-    slow_path(case, closer, lasted).or_else(|| {
+    slow_path(case, closer, lasted).or_else(|| worn_out(case, closer, lasted)).or_else(|| {
         (closer == waiting && waited >= SLOW)
             .then(|| slow_side(case, waiting, said, waited))
             .flatten()
     })
+}
+
+/// Whether the last words are the end of licensing, the server's: Demand Active, the server's, too, follows ([MS-RDPBCGR] 1.3.1.1).
+fn owes_demand_active(case: &Case<'_>, last: &Seen) -> bool {
+    let done = case.progress.hidden.last(|line| matches!(line.said, Said::LicenseDone(_)));
+    match case.phase() {
+        Phase::Activation => last.no <= done.map_or(last.no, |line| line.frames.last) && last.at <= case.progress.entered,
+        Phase::Licensing => done.is_some_and(|line| line.frames.last == last.no),
+        _ => false,
+    }
 }
 
 /// The last segment with something to answer up to this time, and its connection: a tunnel over two connections is asked on the client's half, and
@@ -128,7 +146,9 @@ fn slow_path(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
         .map(|side| (side, Rate::of_data(&case.t.tcp, side)))
         .max_by(|a, b| a.1.surely().total_cmp(&b.1.surely()))?;
     let lossy = worst.1.surely() >= LOSSY || (worst.1.share() >= 0.25 && worst.1.again >= 3);
-    if lasted < PATIENCE.min(rtt.times(3)) || !(rtt >= SLOW_PATH || (lossy && lasted >= Span::secs(3))) {
+    // Clients end the whole of a handshake that takes too long, however quick each answer is for this path.
+    let consumed = is_unattended(case, closer) && lasted >= PATIENCE && rtt.times(EXCHANGES) >= Span(lasted.0 / 2);
+    if !consumed && (lasted < PATIENCE.min(rtt.times(3)) || !(rtt >= SLOW_PATH || (lossy && lasted >= Span::secs(3)))) {
         return None;
     }
     let (server_thinks, why) = (
@@ -138,7 +158,7 @@ fn slow_path(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
             .server
             .figures()
             .map(|times| Span::micros(i64::try_from(times.min).unwrap_or(0))),
-        if rtt >= SLOW_PATH {
+        if rtt >= SLOW_PATH || consumed {
             format!("a round trip takes {}", human(rtt))
         } else {
             format!("packets are lost on it ({}: {})", worst.0, worst.1.words())
@@ -166,7 +186,7 @@ fn slow_path(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
             .tcp
             .log
             .iter()
-            .filter(|seen| seen.marks.has(crate::flow::Marks::RETRANSMISSION))
+            .filter(|seen| seen.marks.has(Marks::RETRANSMISSION))
             .take(3)
             .map(|seen| case.packet(seen, format!("the {} has to send again", seen.side))),
     )
@@ -178,6 +198,41 @@ fn slow_path(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
         Finding::new(verdict, side_ended(closer), case.close.mechanism())
             .fact("rtt_ms", format!("{:.1}", rtt.as_secs_f64() * 1e3)),
     )
+}
+
+/// Whether the client left where no client asks its user any more, and never paused long enough for a question before: it ran into a limit of its own.
+fn is_unattended(case: &Case<'_>, closer: Side) -> bool {
+    let machines = matches!(case.phase(), Phase::Mcs | Phase::Licensing | Phase::Activation);
+    let path = case.t.tcp.rtt_min[Side::Client].map_or(Span::default(), |(rtt, _)| rtt);
+    let longest = case.t.tcp.response.client.figures().map(|times| Span::micros(i64::try_from(times.max).unwrap_or(i64::MAX)));
+    closer == Side::Client && machines && case.t.tcp.opening == Opening::Handshake && longest.is_none_or(|longest| longest <= PAUSE.plus(path))
+}
+
+/// A client that had to wait for answers, and again for what was lost, until its time for the handshake was over; how much of it the path took cannot
+/// be told.
+fn worn_out(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
+    let again: Vec<&Seen> = case.t.tcp.log.iter().filter(|seen| seen.marks.has(Marks::RETRANSMISSION)).collect();
+    if !is_unattended(case, closer) || lasted < PATIENCE || again.len() < 2 {
+        return None;
+    }
+    let slowest = case.t.tcp.response.server.figures().map(|times| Span::micros(i64::try_from(times.max).unwrap_or(i64::MAX)))?;
+    let verdict = Verdict::new(
+        &HANDSHAKE_TIMEOUT,
+        Confidence::Possible,
+        Act::Network,
+        format!(
+            "the connection sequence with {} was slow, and the client gave up after {}: packets had to be sent again, and answers took up to {}",
+            case.host_label(),
+            human(lasted),
+            human(slowest)
+        ),
+        case.close_evidence()?,
+    )
+    .because(again.iter().take(3).map(|seen| case.packet(seen, format!("the {} has to send again", seen.side))))
+    .or(&ABORTED_BY_CLIENT, "the user may have cancelled; from here on the client asks nothing")
+    .remedy("look at the path first, for loss and saturation: `pathping`, and the VPN's or the line's own counters")
+    .remedy(format!("then at {}: load at this time, and the reach of its domain controllers", case.host_name()));
+    Some(Finding::new(verdict, side_ended(closer), case.close.mechanism()))
 }
 
 fn slow_side(case: &Case<'_>, waiting: Side, said: Option<(&Transcript, &Seen)>, waited: Span) -> Option<Finding> {
@@ -204,7 +259,7 @@ fn slow_side(case: &Case<'_>, waiting: Side, said: Option<(&Transcript, &Seen)>,
     });
     // Without an acknowledgment nobody knows whether the question arrived, or whether the path carries an answer. A client that begins nothing
     // was asked nothing.
-    if said.is_some() && alive.is_none() && (told || slow == Side::Server) {
+    if said.is_some() && alive.is_none() && told {
         return None;
     }
     let host = case.host_label();
@@ -236,7 +291,8 @@ fn slow_side(case: &Case<'_>, waiting: Side, said: Option<(&Transcript, &Seen)>,
     };
     // Where one phase ends and the next begins may be told from sizes alone, and whose word it is in a tunnel.
     let veiled = case.progress.inferred && slow == Side::Server && (!told || case.progress.completed(Phase::Gateway));
-    let confidence = if open || veiled {
+    let unheard = alive.is_none() && slow == Side::Server;
+    let confidence = if open || veiled || unheard {
         Confidence::Possible
     } else {
         Confidence::Likely

@@ -22,11 +22,10 @@ const CERTIFICATE_REQUEST: HandshakeType = HandshakeType(13);
 
 /// A fatal alert in clear that ended the handshake.
 pub fn alert(case: &Case<'_>) -> Option<Finding> {
-    let closed = case.close.at(case.t);
     let version = case.t.server_hello().map_or(Version::TLS12, |(_, hello)| hello.version());
     let (moment, alert) = case.t.alerts().find(|(moment, alert)| {
         // An alert that follows the other side's close answers it and decides nothing.
-        alert.is_fatal(version) && closed.is_none_or(|at| moment.at <= at || case.close.side() == Some(moment.side))
+        alert.is_fatal(version) && (case.close.follows(case.t, moment.frames.last) || case.close.side() == Some(moment.side))
     })?;
     // Nobody turns down what was not begun: where the client said nothing after the Connection Confirm it had left, and this answers that.
     let begun = case.t.confirm().is_none_or(|(confirm, _)| {
