@@ -248,6 +248,11 @@ fn unanswered(t: &Transcript, side: Side) -> Option<Silence> {
     let count = u32::try_from(repeats.len()).unwrap_or(u32::MAX);
     let alone_for = t.window.last.since(last.at);
     let lone_syn = first.flags.has(TcpFlags::SYN) && count == 0 && alone_for >= LONE_SYN;
+    // A window of zero answers each probe (RFC 9293 section 3.8.6.1): the path carries, and it is the other side's program that takes nothing.
+    let answered = other.is_some_and(|other| other.no > first.no && other.marks.has(Marks::ZERO_WINDOW));
+    if answered {
+        return None;
+    }
     // The other side may go on repeating its own packets: it hears nothing either.
     let other_silent = other.is_none_or(|other| other.at < last.at || other.marks.has(Marks::RETRANSMISSION));
     ((count >= 2 || (count == 1 && alone_for >= LONE_SYN) || lone_syn) && (other_silent || count >= 3)).then_some(Silence {

@@ -13,7 +13,7 @@ use crate::diagnosis::close::Close;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
 use crate::flow::Side;
 use crate::transcript::hidden::{Line, Package, Said};
-use crate::transcript::{Moment, Pdu, Phase, What};
+use crate::transcript::{Moment, Pdu, Phase, Role, What};
 
 /// A server that closes because of what it was told does so soon; Windows waits a second after a wrong password, a domain controller
 /// may take a few.
@@ -30,7 +30,7 @@ pub fn refusal(case: &Case<'_>) -> Option<Finding> {
     let hidden = &case.progress.hidden;
     if let Some(line) = hidden
         .find(|line| matches!(line.said, Said::LogonError(_) | Said::KerberosError(_)))
-        .filter(|line| !line.inferred || !guessed(case, line))
+        .filter(|line| !line.inferred || !(guessed(case, line) || is_begun(case)))
     {
         return Some(refused(case, line, Mechanism::Refusal));
     }
@@ -66,6 +66,11 @@ pub fn refusal(case: &Case<'_>) -> Option<Finding> {
 fn guessed(case: &Case<'_>, line: &Line) -> bool {
     let from = leg_before(case, line).map_or(line.at, |(_, at)| at);
     case.has_hole(from, case.close.at(case.t).unwrap_or(case.t.ended()))
+}
+
+/// Whether a refusal that is told in a gateway's tunnel by what follows it may go on: an accepted logon begins with the same sizes.
+fn is_begun(case: &Case<'_>) -> bool {
+    case.t.role == Role::Gateway && matches!(case.close, Close::Open) && case.t.watched_after() < AT_ONCE
 }
 
 /// The result of RDSTLS or RDS AAD Auth has one size whatever it says; a client that was let in goes on with MCS.
