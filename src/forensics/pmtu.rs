@@ -4,7 +4,7 @@
 //! shorter ones after them arrive; seen from the receiver's side a hole stays open while shorter packets go past it.
 
 use crate::capture::{Span, Timestamp};
-use crate::flow::{Connection, IcmpSeen, Marks, Seen, Side};
+use crate::flow::{Connection, IcmpSeen, Marks, Opening, Seen, Side};
 use crate::transcript::Transcript;
 
 /// The sizes that a path lets through and those that it does not, in bytes of IP packet.
@@ -130,7 +130,9 @@ fn from_before(tcp: &Connection, side: Side) -> Option<BlackHole> {
     };
     let never_passed = || {
         let passed = before().max_by_key(|seen| on_the_wire(tcp, seen));
-        passed.filter(|_| tries >= 4 && lives() && !repeats_itself() && !lossy_before())
+        // What the path carried before the capture began is not known.
+        let known = tcp.opening != Opening::MidStream;
+        passed.filter(|_| known && tries >= 4 && lives() && !repeats_itself() && !lossy_before())
     };
     let passed = match (passed, &icmp, answers) {
         (Some(passed), _, Some(_)) => *passed,

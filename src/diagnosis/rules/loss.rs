@@ -23,7 +23,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let Some(lost) = loss::unanswered(case.t).filter(|lost| lost.is_telling(case.t)) else {
-        return left_open(case).or_else(|| lost_answer(case));
+        return left_open(case).or_else(|| missed(case)).or_else(|| lost_answer(case));
     };
     // A close by the side that did not answer is an answer.
     if let Close::Fin { side, .. } = case.close
@@ -69,6 +69,50 @@ fn left_open(case: &Case<'_>) -> Option<Finding> {
     .because(again.iter().rev().take(4).map(|seen| case.packet(seen, format!("the {} sends again", seen.side))))
     .or(&ONE_WAY_PATH, "a device that carries one direction only; then everything of one side is missing")
     .remedy(format!("measure the way: `pathping {}` from the client: where does the loss begin?", case.server_host()))
+    .remedy(format!("capture at the {sender} at the same time: packets that are missing here were lost on the way"));
+    Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence))
+}
+
+/// A receiver that asks for the same bytes for seconds, while later ones come, lacks them itself: what only the capture lost it would acknowledge.
+fn missed(case: &Case<'_>) -> Option<Finding> {
+    if !matches!(case.close, Close::Open | Close::Silence(_)) {
+        return None;
+    }
+    let hole = loss::open_hole(case.t)?;
+    let (sender, receiver) = (hole.sender, hole.sender.other());
+    let acked = case.t.tcp.half[sender].acked?;
+    let log = &case.t.tcp.log;
+    let behind = log
+        .iter()
+        .find(|seen| seen.side == sender && seen.has_data() && (seen.seq.wrapping_sub(acked) as i32) > 0)?;
+    let asks: Vec<_> = log
+        .iter()
+        .filter(|seen| seen.side == receiver && seen.no > behind.no && seen.flags.has(TcpFlags::ACK) && seen.ack == acked)
+        .collect();
+    let last = asks.last().filter(|last| last.at.since(behind.at) >= IN_VAIN)?;
+    let selective = asks.iter().any(|seen| seen.sack.is_some());
+    let bytes = behind.seq.wrapping_sub(acked);
+    let verdict = Verdict::new(
+        &PATH_LOSS,
+        if selective { Confidence::Likely } else { Confidence::Possible },
+        Act::Network,
+        format!(
+            "the path to {} loses what the {sender} says: {bytes} bytes of it never arrive, later ones do, and the {receiver} still asks for them after {}",
+            case.server_label(),
+            human(last.at.since(behind.at))
+        ),
+        case.packet(behind, format!("the {sender} is {bytes} bytes further than what arrived of it")),
+    )
+    .because(asks.first().filter(|first| first.no < last.no).map(|first| case.packet(first, format!("the {receiver} asks for them"))))
+    .because([case.packet(last, format!("the {receiver} still asks for them"))])
+    .or(
+        &PMTU_BLACK_HOLE,
+        "if only large packets vanish: short ones of the same sender come through here, and whole segments are missing",
+    )
+    .remedy(format!(
+        "compare sizes: `ping -f -l 1472 {}` and smaller ones, and clamp the MSS or lower the MTU where the large ones vanish",
+        case.server_host()
+    ))
     .remedy(format!("capture at the {sender} at the same time: packets that are missing here were lost on the way"));
     Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence))
 }

@@ -115,10 +115,10 @@ fn finding(case: &Case<'_>, hole: &BlackHole) -> Finding {
     if hole.passed.no != hole.first.no {
         verdict = verdict.because([case.packet(
             &hole.passed,
-            if hole.passed.side == sender {
-                format!("{} bytes, sent later, arrive", hole.passed.ip_len)
-            } else {
-                format!("the {}'s packets still arrive", sender.other())
+            match (hole.passed.side == sender, hole.passed.no < hole.first.no) {
+                (true, true) => format!("{} bytes, sent before, arrived: nothing larger did", hole.passed.ip_len),
+                (true, false) => format!("{} bytes, sent later, arrive", hole.passed.ip_len),
+                (false, _) => format!("the {}'s packets still arrive", sender.other()),
             },
         )]);
     }
