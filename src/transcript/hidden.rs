@@ -128,7 +128,20 @@ pub fn read(t: &Transcript) -> Hidden {
     if hidden.phase != Some(Phase::Session) {
         surely_session(t, &mut hidden);
     }
+    if let Some((left, _, _)) = t.tcp.half.client.fin {
+        retract(&mut hidden, left);
+    }
     hidden
+}
+
+/// What was still on its way when the client closed completes nothing: nobody was there to read it.
+fn retract(hidden: &mut Hidden, left: FrameNo) {
+    let kept = hidden.completed.iter().take_while(|step| step.frame <= left).count();
+    if let Some(step) = hidden.completed.get(kept) {
+        hidden.phase = Some(step.phase);
+        hidden.inferred |= step.inferred;
+        hidden.completed.truncate(kept);
+    }
 }
 
 /// A licensing error has the size of STATUS_VALID_CLIENT, and the server ends the connection after it. Where nobody says or does

@@ -25,6 +25,8 @@ const PATIENCE: Span = Span::secs(8);
 /// From MCS on, each side answers the other at once, and so many questions and answers go before the session at least: TCP, X.224, TLS, and in MCS
 /// Connect-Initial, Attach User and a channel each (MS-RDPBCGR section 1.3.1.1).
 const EXCHANGES: i64 = 8;
+/// Through a gateway its handshake, tunnel, authorisation and channel come before ([MS-TSGU] section 1.3.1.2), and most of the logon is CredSSP.
+const EXCHANGES_BEHIND_GATEWAY: i64 = 14;
 /// Nobody answers a question in less than this, so a client that never paused as long asked its user nothing.
 const PAUSE: Span = Span::secs(2);
 /// Loss above this share makes a path unusable for Remote Desktop.
@@ -147,7 +149,11 @@ fn slow_path(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
         .max_by(|a, b| a.1.surely().total_cmp(&b.1.surely()))?;
     let lossy = worst.1.surely() >= LOSSY || (worst.1.share() >= 0.25 && worst.1.again >= 3);
     // Clients end the whole of a handshake that takes too long, however quick each answer is for this path.
-    let consumed = is_unattended(case, closer) && lasted >= PATIENCE && rtt.times(EXCHANGES) >= Span(lasted.0 / 2);
+    let exchanges = match case.t.role {
+        Role::Gateway => EXCHANGES_BEHIND_GATEWAY,
+        _ => EXCHANGES,
+    };
+    let consumed = is_unattended(case, closer) && lasted >= PATIENCE && rtt.times(exchanges) >= Span(lasted.0 / 2);
     if !consumed && (lasted < PATIENCE.min(rtt.times(3)) || !(rtt >= SLOW_PATH || (lossy && lasted >= Span::secs(3)))) {
         return None;
     }
