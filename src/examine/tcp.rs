@@ -501,7 +501,9 @@ impl Examiner {
             {
                 let is_over = match bookmark {
                     Bookmark::First => live.tcp.closed.is_some(),
-                    Bookmark::Second => live.tcp.handshake.syn_ack.is_none() && live.tcp.opening == Opening::Handshake,
+                    Bookmark::Second => {
+                        live.tcp.handshake.syn_ack.is_none() && live.tcp.opening == Opening::Handshake && !live.tcp.is_set_up()
+                    }
                 };
                 if is_over {
                     over.push((live.tcp.last().no, slot));

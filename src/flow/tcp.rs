@@ -276,6 +276,16 @@ impl Connection {
             && !(side == Side::Server && self.half[Side::Server].isn.is_none() && !self.handshake_answered())
     }
 
+    /// Whether the handshake is done, by its own packets or by what cannot come before its end (RFC 9293 section 3.5): data of the server, or
+    /// data of the client and a word of the server.
+    pub fn is_set_up(&self) -> bool {
+        let server = &self.half.server;
+        let spoke = |half: &Half| half.first_data.is_some();
+        self.handshake.ack.is_some()
+            || spoke(server)
+            || (spoke(&self.half.client) && server.last.is_some_and(|seen| !seen.is_reset()))
+    }
+
     fn handshake_answered(&self) -> bool {
         self.handshake.syn_ack.is_some() || self.half.server.next.is_some()
     }

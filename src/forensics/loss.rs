@@ -74,7 +74,7 @@ fn of_side(tcp: &Connection, side: Side) -> Option<Unanswered> {
     let half = &tcp.half[side];
     // A reset of the other side is an answer.
     let answered = tcp.resets.iter().any(|reset| reset.seen.side == side.other());
-    if answered || tcp.handshake.syn.is_some() && tcp.handshake.ack.is_none() {
+    if answered || tcp.handshake.syn.is_some() && !tcp.is_set_up() {
         return None;
     }
     // What comes after the side's own reset is no longer its voice.

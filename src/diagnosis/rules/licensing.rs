@@ -8,8 +8,8 @@ use crate::diagnosis::close::Close;
 use crate::diagnosis::rules::abort::first_goodbye;
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
-use crate::transcript::{Phase, SealedKind};
 use crate::transcript::hidden::{Line, Said};
+use crate::transcript::{Phase, SealedKind};
 
 /// A client that was refused closes within this time; one that waits longer got no refusal, and nothing else either.
 const AT_ONCE: Span = Span::secs(5);
@@ -55,7 +55,9 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         case.close,
         Close::Fin { side: Side::Client, .. } | Close::Reset { side: Side::Client, .. }
     ) && !goes_on
-        && message.zip(case.close.at(case.t)).is_some_and(|(line, closed)| closed.since(line.at) <= AT_ONCE)
+        && message
+            .zip(case.close.at(case.t))
+            .is_some_and(|(line, closed)| closed.since(line.at) <= AT_ONCE)
         && message.is_some_and(|line| line.said == Said::LicenseDone(None));
     if ultimatum.is_none() && alert.is_none() && !server_closed && !gave_up {
         return None;

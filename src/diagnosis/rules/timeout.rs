@@ -63,11 +63,13 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let lasted = at.since(case.t.started());
-    slow_path(case, closer, lasted).or_else(|| worn_out(case, closer, lasted)).or_else(|| {
-        (closer == waiting && waited >= SLOW)
-            .then(|| slow_side(case, waiting, said, waited))
-            .flatten()
-    })
+    slow_path(case, closer, lasted)
+        .or_else(|| worn_out(case, closer, lasted))
+        .or_else(|| {
+            (closer == waiting && waited >= SLOW)
+                .then(|| slow_side(case, waiting, said, waited))
+                .flatten()
+        })
 }
 
 /// Whether the last words are the end of licensing, the server's: Demand Active, the server's, too, follows ([MS-RDPBCGR] 1.3.1.1).
@@ -210,18 +212,39 @@ fn slow_path(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
 fn is_unattended(case: &Case<'_>, closer: Side) -> bool {
     let machines = matches!(case.phase(), Phase::Mcs | Phase::Licensing | Phase::Activation);
     let path = case.t.tcp.rtt_min[Side::Client].map_or(Span::default(), |(rtt, _)| rtt);
-    let longest = case.t.tcp.response.client.figures().map(|times| Span::micros(i64::try_from(times.max).unwrap_or(i64::MAX)));
-    closer == Side::Client && machines && case.t.tcp.opening == Opening::Handshake && longest.is_none_or(|longest| longest <= PAUSE.plus(path))
+    let longest = case
+        .t
+        .tcp
+        .response
+        .client
+        .figures()
+        .map(|times| Span::micros(i64::try_from(times.max).unwrap_or(i64::MAX)));
+    closer == Side::Client
+        && machines
+        && case.t.tcp.opening == Opening::Handshake
+        && longest.is_none_or(|longest| longest <= PAUSE.plus(path))
 }
 
 /// A client that had to wait for answers, and again for what was lost, until its time for the handshake was over; how much of it the path took cannot
 /// be told.
 fn worn_out(case: &Case<'_>, closer: Side, lasted: Span) -> Option<Finding> {
-    let again: Vec<&Seen> = case.t.tcp.log.iter().filter(|seen| seen.marks.has(Marks::RETRANSMISSION)).collect();
+    let again: Vec<&Seen> = case
+        .t
+        .tcp
+        .log
+        .iter()
+        .filter(|seen| seen.marks.has(Marks::RETRANSMISSION))
+        .collect();
     if !is_unattended(case, closer) || lasted < PATIENCE || again.len() < 2 {
         return None;
     }
-    let slowest = case.t.tcp.response.server.figures().map(|times| Span::micros(i64::try_from(times.max).unwrap_or(i64::MAX)))?;
+    let slowest = case
+        .t
+        .tcp
+        .response
+        .server
+        .figures()
+        .map(|times| Span::micros(i64::try_from(times.max).unwrap_or(i64::MAX)))?;
     let verdict = Verdict::new(
         &HANDSHAKE_TIMEOUT,
         Confidence::Possible,
