@@ -8,7 +8,7 @@ use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{IDLE_TIMEOUT_RESET, MIDDLEBOX_RESET, NAT_MAPPING_LOST, PEER_RESET};
 use crate::diagnosis::close::{Close, side_ended};
 use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
-use crate::flow::{Reset, Side};
+use crate::flow::{Reset, Seen, Side};
 use crate::forensics::reset::{Manner, place};
 use crate::forensics::timers::{self, Idle, Kind};
 use crate::forensics::{Attribution, Maker, View};
@@ -19,6 +19,8 @@ use crate::transcript::{Phase, Vantage};
 const LONG: crate::capture::Span = crate::capture::Span::secs(60);
 /// No timer is shorter.
 const SHORTEST: crate::capture::Span = crate::capture::Span::secs(4);
+/// Packets that had left before a RST pass it by so much at most.
+const UNDER_WAY: crate::capture::Span = crate::capture::Span::millis(50);
 /// How many signs are cited.
 const CITED: usize = 6;
 
@@ -42,6 +44,9 @@ pub fn odd(case: &Case<'_>) -> Option<Finding> {
     let reset = taken(case)?;
     let found = case.attribution(reset);
     let leaves_oddly = case.phase() == Phase::Session && had_no_socket(reset, &found);
+    if let Some(later) = goes_on(case, reset).filter(|_| found.score <= 0.0 || found.maker != Maker::Middlebox) {
+        return Some(not_the_socket(case, reset, &found, later));
+    }
     match found.maker {
         Maker::CannotTell if found.score >= LEANING => Some(peer_finding(case, reset, &found)),
         _ if leaves_oddly && found.score <= 0.0 => {
@@ -55,6 +60,42 @@ pub fn odd(case: &Case<'_>) -> Option<Finding> {
         }
         _ => None,
     }
+}
+
+/// What the client's socket sends after a RST without ACK in its name: whoever closes sends no more, and its RST would have been its last word.
+fn goes_on<'t>(case: &Case<'t>, reset: &Reset) -> Option<&'t Seen> {
+    let bare = reset.seen.side == Side::Client && !reset.seen.flags.has(TcpFlags::ACK) && case.t.tcp.half.client.fin.is_none();
+    let mut later = case.t.tcp.log.iter().filter(|seen| {
+        seen.side == Side::Client && seen.no > reset.seen.no && !seen.is_reset() && seen.at.since(reset.seen.at) > UNDER_WAY
+    });
+    later.next().filter(|_| bare)
+}
+
+/// A RST in the client's name that its socket knows nothing of, where no sign speaks for a device on the path.
+fn not_the_socket(case: &Case<'_>, reset: &Reset, found: &Attribution, later: &Seen) -> Finding {
+    let mut finding = peer_finding(case, reset, found);
+    let here = View::of(&case.t.tcp).is_at(Side::Client);
+    finding.verdict.confidence = if here { Confidence::Likely } else { Confidence::Possible };
+    finding.verdict.summary = format!(
+        "a RST in the client's name ended the connection to {}, and the client's socket did not send it: it goes on {} later; a packet filter or security agent of the client's host{} did",
+        case.server_label(),
+        human(later.at.since(reset.seen.at)),
+        if here { "" } else { ", or a device beside it," }
+    );
+    finding.verdict = finding
+        .verdict
+        .because([case.packet(later, "the client's socket goes on after the RST in its name")]);
+    finding.verdict.alternatives.retain(|one| one.cause == &MIDDLEBOX_RESET);
+    finding.verdict.remedies = Vec::new();
+    finding.verdict = finding
+        .verdict
+        .remedy(format!(
+            "on the client {}: which firewall, VPN client or security agent began to reject connections to TCP {} at this time? Its log names the rule",
+            case.t.client.ip(),
+            case.t.server.port()
+        ))
+        .remedy("let that filter pass what belongs to connections that are already open, and Remote Desktop to this host");
+    finding
 }
 
 /// Whether the client's host answers data of the server without a socket. Clients leave with FIN or RST,ACK: something else closed it
