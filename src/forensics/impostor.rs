@@ -58,9 +58,11 @@ fn other_way(seen: &Seen, own: &[&Seen]) -> Option<Sign> {
 
 /// RFC 7323 section 3.2: once both SYNs had the timestamp option, every segment but a RST has it.
 fn other_form(t: &Transcript, seen: &Seen, own: &[&Seen]) -> Option<Sign> {
-    let agreed = Side::BOTH
-        .into_iter()
-        .all(|side| t.tcp.habits[side].syn.is_some_and(|syn| syn.timestamps));
+    // Where a SYN was not captured, the packets after it tell: nobody may send the option who was not offered it.
+    let agreed = Side::BOTH.into_iter().all(|side| match t.tcp.habits[side].syn {
+        Some(syn) => syn.timestamps,
+        None => t.tcp.half[side].packets > 0 && t.tcp.habits[side].with_timestamps > 0,
+    });
     let kept = own.len() >= FEW && own.iter().all(|before| before.timestamps.is_some());
     (agreed && kept && seen.timestamps.is_none()).then(|| Sign {
         frame: seen.no,

@@ -46,7 +46,7 @@ impl RoundTrip {
         let measured = tcp.rtt_min[side];
         match (handshake, measured) {
             (Some(rtt), Some((least, _))) if rtt <= least => Some((rtt, answered?.0, samples + 1)),
-            (_, Some((least, frame))) if tcp.opening == Opening::Handshake || samples >= 8 => {
+            (_, Some((least, frame))) if tcp.opening == Opening::Handshake || handshake.is_some() || samples >= 8 => {
                 Some((least, frame, samples + u64::from(handshake.is_some())))
             }
             (Some(rtt), None) => Some((rtt, answered?.0, 1)),
