@@ -154,7 +154,9 @@ pub(super) fn idle(case: &Case<'_>, reset: &Reset, found: &Attribution) -> Optio
 
 /// Whether the silence is why: a known timer's time when nothing was said, or longer than anything that was survived.
 pub(super) fn is_timer(case: &Case<'_>, found: &Attribution, idle: &Idle) -> bool {
-    if idle.any < SHORTEST {
+    // Where one side alone was captured, the packet that the RST answers may be the other's, and the silence a pause that it broke.
+    let shortest = if case.t.only_side().is_some() { LONG } else { SHORTEST };
+    if idle.any < shortest {
         return false;
     }
     let outlasted = idle.survived.is_none_or(|survived| idle.any > survived);
@@ -166,10 +168,13 @@ pub(super) fn is_timer(case: &Case<'_>, found: &Attribution, idle: &Idle) -> boo
     }
 }
 
-/// Nobody says in clear who made a RST: what is measured is likely at most.
-fn confidence(found: &Attribution) -> Confidence {
+/// Nobody says in clear who made a RST: what is measured is likely at most. Where one direction was not captured, what the RST answers is not known,
+/// nor whether its numbers fit that; one that came the host's own way may be its packet filter's.
+fn confidence(case: &Case<'_>, found: &Attribution) -> Confidence {
+    let own_way = found.distance.peer_hops == Some(found.distance.hops);
     match found.maker {
         Maker::CannotTell => Confidence::Possible,
+        _ if own_way && case.t.only_side().is_some() => Confidence::Possible,
         _ => Confidence::Likely,
     }
 }
@@ -186,7 +191,7 @@ pub(super) fn device_finding(case: &Case<'_>, reset: &Reset, found: &Attribution
     };
     let verdict = Verdict::new(
         &MIDDLEBOX_RESET,
-        confidence(found),
+        confidence(case, found),
         Act::Network,
         format!("a device on the path reset the connection to {host} in the {side}'s name{how}; it stands {where_made}"),
         case.packet(&reset.seen, format!("RST in the {side}'s name ends the connection")),
@@ -240,7 +245,7 @@ pub(super) fn timer_finding(case: &Case<'_>, reset: &Reset, found: &Attribution,
     };
     let verdict = Verdict::new(
         &IDLE_TIMEOUT_RESET,
-        confidence(found),
+        confidence(case, found),
         Act::Network,
         summary,
         case.packet(
