@@ -9,7 +9,7 @@ use rustc_hash::FxHashMap;
 use crate::attempt::Attempt;
 use crate::attempt::tickets::Tickets;
 use crate::capture::{FrameNo, Span, Timestamp};
-use crate::diagnosis::close::Close;
+use crate::diagnosis::close::{Close, KnownBy};
 use crate::diagnosis::verdict::{Confidence, EndedBy, Evidence, Leans, Mechanism, Verdict};
 use crate::flow::{Marks, Opening, Reset, Seen, Side, Values};
 use crate::forensics::reset::trigger::RoundTrip;
@@ -359,12 +359,26 @@ impl Case<'_> {
         let (frame, at) = (self.close.frame(self.t)?, self.close.at(self.t)?);
         Some(match &self.close {
             Close::Fin {
-                side, notified: true, ..
+                side,
+                known_by: KnownBy::Notify,
+                ..
             } => self.shows(
                 frame,
                 at,
                 format!(
                     "the {side} ends TLS (an encrypted alert: close_notify, or why) and says nothing more; the close only follows"
+                ),
+            ),
+            Close::Fin {
+                side,
+                known_by: KnownBy::Answer,
+                ..
+            } => self.shows(
+                frame,
+                at,
+                format!(
+                    "the {} closes, and acknowledges a last word of the {side} that was not captured: the {side} closed first",
+                    side.other()
                 ),
             ),
             Close::Fin { side, .. } => self.shows(frame, at, format!("the {side} closes the connection (FIN)")),

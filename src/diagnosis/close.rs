@@ -14,12 +14,12 @@ pub enum Close {
     Fin {
         /// Who.
         side: Side,
-        /// Its FIN, or its close_notify.
+        /// The frame that shows it.
         frame: FrameNo,
         /// When.
         at: Timestamp,
-        /// Whether it ended TLS, and left it to the other side to close the connection.
-        notified: bool,
+        /// How it is known.
+        known_by: KnownBy,
     },
     /// A reset ended it; `side` is who it claims to come from.
     Reset {
@@ -32,6 +32,17 @@ pub enum Close {
     Silence(Box<Silence>),
     /// Nothing of the kind was seen.
     Open,
+}
+
+/// How it is known that a side closed first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownBy {
+    /// By its FIN.
+    Fin,
+    /// By its close_notify: it ended TLS, and left it to the other side to close the connection.
+    Notify,
+    /// By the other side's close, which acknowledges a last word that was not captured.
+    Answer,
 }
 
 /// A side that speaks and is not answered.
@@ -80,13 +91,17 @@ impl Close {
             side,
             frame,
             at,
-            notified: false,
+            known_by: KnownBy::Fin,
         }
     }
 
     /// As [`Close::of`], in the light of what was said under TLS. A side that sends an alert and nothing more has decided: each side must
     /// answer close_notify with its own and close (RFC 5246 section 7.2.1), so that the other side's FIN or RST behind it only follows.
     pub fn told(t: &Transcript, hidden: &Hidden) -> Close {
+        Close::ended_under_tls(t, hidden).answers_unseen(t)
+    }
+
+    fn ended_under_tls(t: &Transcript, hidden: &Hidden) -> Close {
         let close = Close::of(t);
         let Some(closer) = close.side() else {
             return close;
@@ -108,9 +123,57 @@ impl Close {
                 side,
                 frame: alert.frames.last,
                 at: alert.at,
-                notified: true,
+                known_by: KnownBy::Notify,
             },
         }
+    }
+
+    /// Whether the client closed first, as the server's close alone shows: it acknowledges more of the client than was captured, and no more than a
+    /// close_notify and a FIN take.
+    fn answers_unseen(self, t: &Transcript) -> Close {
+        /// A close_notify under any cipher suite, and a FIN.
+        const LAST_WORD: i32 = 64;
+        let Close::Fin {
+            side: Side::Server,
+            frame,
+            at,
+            ..
+        } = self
+        else {
+            return self;
+        };
+        let before = || {
+            t.tcp
+                .log
+                .iter()
+                .filter(|seen| seen.side == Side::Client && seen.no < frame && !seen.is_reset())
+        };
+        let end = before()
+            .map(Seen::end)
+            .reduce(|a, b| if (b.wrapping_sub(a) as i32) > 0 { b } else { a });
+        let unseen = end
+            .zip(t.tcp.log.get(frame))
+            .map(|(end, close)| close.ack.wrapping_sub(end) as i32);
+        match unseen {
+            Some(1..=LAST_WORD) => Close::Fin {
+                side: Side::Client,
+                frame,
+                at,
+                known_by: KnownBy::Answer,
+            },
+            _ => self,
+        }
+    }
+
+    /// Whether the capture does not show the close itself.
+    pub fn is_guessed(&self) -> bool {
+        matches!(
+            self,
+            Close::Fin {
+                known_by: KnownBy::Answer,
+                ..
+            }
+        )
     }
 
     /// The reset, if one ended the connection.
@@ -165,7 +228,7 @@ impl Close {
             // A client's close_notify belongs to its orderly close.
             Close::Fin {
                 side: Side::Server,
-                notified: true,
+                known_by: KnownBy::Notify,
                 ..
             } => Mechanism::TlsAlert,
             Close::Fin { .. } => Mechanism::Fin,

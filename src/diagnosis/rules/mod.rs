@@ -26,6 +26,7 @@ mod tls_sealed;
 mod way;
 
 use crate::diagnosis::case::{Case, Finding};
+use crate::diagnosis::{Confidence, Mechanism};
 use crate::transcript::Phase;
 
 /// A rule: looks at a case, and finds something or nothing.
@@ -83,5 +84,14 @@ pub fn first(case: &Case<'_>) -> Finding {
         .iter()
         .filter(|(_, needs, _)| !in_part || *needs == Needs::Little)
         .find_map(|(_, _, judge)| judge(case))
+        .map(|finding| guessed(case, finding))
         .unwrap_or_else(|| incomplete::judge(case))
+}
+
+/// A close that was not captured makes nothing likely that was not said.
+fn guessed(case: &Case<'_>, mut finding: Finding) -> Finding {
+    if case.close.is_guessed() && finding.mechanism != Mechanism::Refusal {
+        finding.verdict.confidence = Confidence::Possible;
+    }
+    finding
 }

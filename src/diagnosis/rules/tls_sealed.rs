@@ -1,6 +1,7 @@
 //! `tls_alert` under encryption: in TLS 1.3 a server that turns the client's certificate down, or finds fault with its last flight, can say
 //! so only after the handshake is over for the client.
 
+use crate::capture::Span;
 use crate::codes::{self, TLS_ALERT as ALERTS};
 use crate::diagnosis::case::{Case, Finding};
 use crate::diagnosis::causes::{NLA_LOGON_FAILED, TLS_ALERT};
@@ -8,6 +9,9 @@ use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
 use crate::flow::Side;
 use crate::transcript::hidden::Said;
 use crate::transcript::{Phase, SealedKind};
+
+/// Whoever checks a certificate answers within this time, its revocation lists included.
+const AT_ONCE: Span = Span::secs(20);
 
 /// See the module.
 pub fn judge(case: &Case<'_>) -> Option<Finding> {
@@ -17,7 +21,15 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     let alert = case.progress.hidden.find(|line| line.side == Side::Server)?;
     let Said::Alert(content) = alert.said else { return None };
     // It only answers a client that has closed.
-    if case.closed_by(Side::Client) && case.close.at(case.t).is_some_and(|closed| closed <= alert.at) {
+    if case.closed_by(Side::Client) && !case.close.follows(case.t, alert.frames.last) {
+        return None;
+    }
+    // A server whose patience is over ends TLS with close_notify, which has the same size; a certificate is checked at once.
+    let asked = case
+        .t
+        .finished(Side::Client)
+        .map_or(case.progress.entered, |finished| finished.at);
+    if alert.inferred && alert.at.since(asked) > AT_ONCE {
         return None;
     }
     // close_notify is no fault of the handshake.
