@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use udp::Waiting;
 
 use crate::capture::{Span, Timestamp};
-use crate::flow::Opening;
+use crate::flow::{Opening, Seen, Side};
 use crate::protocol::x224::Answer;
 use crate::transcript::{Phase, Progress, Role, Transcript, UdpProgress, UdpTranscript};
 
@@ -155,7 +155,18 @@ impl Gathered {
             let progress = progress.get_or_init(|| Progress::of(other));
             (progress.phase == Phase::Session && other.ended().since(progress.entered) >= WORKED).then_some(())
         };
-        another_user || (!led_on && after_session().is_some())
+        // What goes on without a SYN and hears nothing but RSTs was open before: a session whose mapping was lost is no try that is repeated.
+        let lost_before = || {
+            before().next().is_some_and(|(other, _)| {
+                let mut heard = other.tcp.log.iter().filter(|seen| seen.side == Side::Server).peekable();
+                let denied = heard.peek().is_some() && heard.all(Seen::is_reset);
+                // A SYN before it would be in the capture.
+                let watched = other.started().since(other.window.first) >= WATCHED && !other.tcp.first().is_reset();
+                let both = (other.role, t.role) == (Role::Rdp, Role::Rdp);
+                both && other.tcp.opening == Opening::MidStream && denied && watched
+            })
+        };
+        another_user || (!led_on && t.tcp.opening == Opening::Handshake && lost_before()) || (!led_on && after_session().is_some())
     }
 
     /// The action with how far each of its connections came.
@@ -176,6 +187,9 @@ impl Gathered {
         }
     }
 }
+
+/// A connection that goes on without a SYN so long after the capture began was not opened in it.
+const WATCHED: Span = Span::secs(1);
 
 impl<P> Attempt<P> {
     /// The time of its first packet.

@@ -157,7 +157,9 @@ impl<'a> Successes<'a> {
     /// Whether the same user reached the same server from the same client soon after this failure. Who lost a session and dialled again has
     /// lost it all the same.
     fn follow(&self, failed: &Attempt) -> bool {
-        if own(failed, self.connections).any(|one| one.id == failed.decisive && one.phase == Phase::Session) {
+        // A mapping is lost of what was open.
+        let was_open = |one: &Connection| one.phase == Phase::Session || one.verdict.cause.slug == causes::NAT_MAPPING_LOST.slug;
+        if own(failed, self.connections).any(|one| one.id == failed.decisive && was_open(one)) {
             return false;
         }
         let of_ends = self.of_ends(failed);

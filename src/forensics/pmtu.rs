@@ -182,8 +182,9 @@ fn from_behind(tcp: &Connection, side: Side, ends: Timestamp) -> Option<BlackHol
         .iter()
         .filter(|seen| seen.side == side && seen.no >= first.no && seen.has_data())
         .collect();
-    // Somebody filled the hole up to the capture point: then it is not a hole here.
-    let filled = came_since.iter().any(|seen| (seen.seq.wrapping_sub(acked) as i32) <= 0);
+    // Whoever filled the hole up to the capture point, before or later: then it is not a hole here.
+    let covers = |seen: &Seen| (seen.seq.wrapping_sub(acked) as i32) <= 0 && (seen.end().wrapping_sub(acked) as i32) > 0;
+    let filled = tcp.log.iter().any(|seen| seen.side == side && seen.has_data() && covers(seen));
     let hole = first.seq.wrapping_sub(acked);
     let mss = tcp.habits[side.other()].syn.and_then(|syn| syn.mss).map_or(1460, u32::from);
     let options = if tcp.habits[side].with_timestamps > 0 { 12 } else { 0 };
