@@ -166,7 +166,9 @@ impl Gathered {
                 both && other.tcp.opening == Opening::MidStream && denied && watched
             })
         };
-        another_user || (!led_on && t.tcp.opening == Opening::Handshake && lost_before()) || (!led_on && after_session().is_some())
+        another_user
+            || (!led_on && t.tcp.opening == Opening::Handshake && lost_before())
+            || (!led_on && after_session().is_some())
     }
 
     /// The action with how far each of its connections came.

@@ -30,6 +30,7 @@ pub(super) struct Quality {
     cut: Count,
     copies: Count,
     routed: u64,
+    apart: Count,
     midstream: Count,
     one_sided: Count,
     unseen: Count,
@@ -54,6 +55,8 @@ impl Quality {
         self.cut.add(tcp.cut, cut);
         self.copies.add(tcp.copies.count, tcp.copies.example.map(|(_, copy)| copy));
         self.routed += tcp.copies.routed;
+        self.apart
+            .add(u64::from(tcp.copies.apart.is_some()), tcp.copies.apart.map(|(_, copy)| copy));
         self.midstream.add(u64::from(tcp.opening == Opening::MidStream), first);
         self.one_sided.add(u64::from(t.only_side().is_some()), first);
         let gap = t
@@ -110,6 +113,14 @@ impl Quality {
                 ),
             },
             Some("pktmon start --capture --pkt-size 0 --comp nics -f rdp.etl   (or dumpcap -s 0)"),
+        );
+        note(
+            self.apart,
+            format!(
+                "two capture points are in one file: {} of {} connections appear twice, with other TTLs and some time apart; what one of the two alone shows is not told from what it lost",
+                self.apart.n, self.connections
+            ),
+            Some("do not merge them: rdpwhy client.pcapng server.pcapng compares the two"),
         );
         let where_from = if self.routed * 2 > self.copies.n {
             "the copies have another TTL: both sides of a router were captured"

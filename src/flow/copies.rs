@@ -1,12 +1,14 @@
 //! Recognises frames that the capture holds more than once: mirror ports that see both directions of a switch, pktmon's components,
 //! a capture on both sides of a router. They are no retransmissions, and their TTL is no anomaly.
 
+use std::collections::VecDeque;
 use std::hash::Hasher;
 
 use rustc_hash::FxHasher;
 
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::flow::seen::Seen;
+use crate::flow::side::PerSide;
 use crate::packet::{Segment, TcpFlags};
 
 /// Within this time the same packet is taken for a copy; pktmon's components lie up to some milliseconds apart.
@@ -19,6 +21,13 @@ const COMPARED: usize = 64;
 /// identical reset, so a lone pair of equal resets proves nothing.
 const PROVEN: u64 = 2;
 
+/// Files of two capture points that were merged hold each packet twice, as far apart as the way between them is long: the SYN shows it.
+const APART: Span = Span::secs(2);
+/// How much longer than the SYN's the way of other packets may be.
+const JITTER: Span = Span::millis(200);
+/// So many packets are remembered then.
+const FAR: usize = 128;
+
 /// What was found out about copies in one connection.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Copies {
@@ -28,6 +37,8 @@ pub struct Copies {
     pub routed: u64,
     /// An original and its copy.
     pub example: Option<(FrameNo, FrameNo)>,
+    /// The SYN or its answer at one capture point and at another one farther away, where the file holds both.
+    pub apart: Option<(FrameNo, FrameNo)>,
     /// Packets looked at.
     pub packets: u64,
 }
@@ -36,6 +47,16 @@ pub struct Copies {
 pub(super) struct CopyWatch {
     recent: [Option<Print>; REMEMBERED],
     at: usize,
+    /// The first SYN of each side.
+    syns: PerSide<Option<Print>>,
+    far: Option<Box<Far>>,
+}
+
+/// The packets of the last moments, where two capture points are in one file.
+#[derive(Clone, Debug)]
+struct Far {
+    within: Span,
+    prints: VecDeque<Print>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,16 +94,62 @@ impl CopyWatch {
             copies.example.get_or_insert((original.no, seen.no));
             return true;
         }
+        if self.is_far_copy(Print::of(hash, seen), seen, copies) {
+            copies.count += 1;
+            copies.routed += 1;
+            return true;
+        }
         if let Some(slot) = self.recent.get_mut(self.at) {
-            *slot = Some(Print {
-                hash,
-                ttl: seen.ttl,
-                no: seen.no,
-                at: seen.at,
-            });
+            *slot = Some(Print::of(hash, seen));
         }
         self.at = (self.at + 1) % REMEMBERED;
         false
+    }
+}
+
+impl CopyWatch {
+    /// Whether another capture point shows this packet, too: with the same identification or timestamp, which no stack gives to what it sends again,
+    /// and with another TTL.
+    #[inline]
+    fn is_far_copy(&mut self, print: Print, seen: &Seen, copies: &mut Copies) -> bool {
+        let marked = seen.ip_id.is_some_and(|id| id != 0) || seen.timestamps.is_some();
+        if seen.flags.has(TcpFlags::SYN) {
+            let first = self.syns[seen.side].get_or_insert(print);
+            let took = Span(seen.at.since(first.at).0.abs());
+            if !marked || first.hash != print.hash || first.ttl == print.ttl || took > APART {
+                return false;
+            }
+            copies.apart.get_or_insert((first.no, seen.no));
+            let within = Span(2 * took.0).plus(JITTER);
+            self.far.get_or_insert_with(|| {
+                Box::new(Far {
+                    within,
+                    prints: VecDeque::with_capacity(FAR),
+                })
+            });
+            return true;
+        }
+        let Some(far) = &mut self.far else { return false };
+        let is_same = |other: &Print| other.hash == print.hash && other.ttl != print.ttl && seen.at.since(other.at) <= far.within;
+        if marked && far.prints.iter().any(is_same) {
+            return true;
+        }
+        if far.prints.len() >= FAR {
+            far.prints.pop_front();
+        }
+        far.prints.push_back(print);
+        false
+    }
+}
+
+impl Print {
+    fn of(hash: u64, seen: &Seen) -> Print {
+        Print {
+            hash,
+            ttl: seen.ttl,
+            no: seen.no,
+            at: seen.at,
+        }
     }
 }
 

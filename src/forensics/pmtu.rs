@@ -184,7 +184,10 @@ fn from_behind(tcp: &Connection, side: Side, ends: Timestamp) -> Option<BlackHol
         .collect();
     // Whoever filled the hole up to the capture point, before or later: then it is not a hole here.
     let covers = |seen: &Seen| (seen.seq.wrapping_sub(acked) as i32) <= 0 && (seen.end().wrapping_sub(acked) as i32) > 0;
-    let filled = tcp.log.iter().any(|seen| seen.side == side && seen.has_data() && covers(seen));
+    let filled = tcp
+        .log
+        .iter()
+        .any(|seen| seen.side == side && seen.has_data() && covers(seen));
     let hole = first.seq.wrapping_sub(acked);
     let mss = tcp.habits[side.other()].syn.and_then(|syn| syn.mss).map_or(1460, u32::from);
     let options = if tcp.habits[side].with_timestamps > 0 { 12 } else { 0 };

@@ -88,9 +88,10 @@ pub fn first(case: &Case<'_>) -> Finding {
         .unwrap_or_else(|| incomplete::judge(case))
 }
 
-/// A close that was not captured makes nothing likely that was not said.
+/// A close that was not captured makes nothing likely that was not said, nor do two capture points in one file, whose packets come in the order of
+/// neither.
 fn guessed(case: &Case<'_>, mut finding: Finding) -> Finding {
-    if case.close.is_guessed() && finding.mechanism != Mechanism::Refusal {
+    if (case.close.is_guessed() || case.t.tcp.copies.apart.is_some()) && finding.mechanism != Mechanism::Refusal {
         finding.verdict.confidence = Confidence::Possible;
     }
     finding

@@ -355,6 +355,7 @@ fn hop_words(found: &Attribution, view: &View) -> String {
         Vantage::Between | Vantage::Unknown => "from where this was captured",
     };
     match found.distance.hops {
+        _ if !found.distance.is_told() => "on the way".to_owned(),
         0 => format!("on the very next link {from}"),
         1 => format!("one router {from}"),
         hops => format!("{hops} routers {from}"),

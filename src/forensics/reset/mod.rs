@@ -70,6 +70,16 @@ pub struct Distance {
     pub peer_hops: Option<u8>,
 }
 
+impl Distance {
+    /// Paths of the Internet are no longer than this; a TTL that lies further below every initial one was written by chance.
+    const LONGEST: u8 = 40;
+
+    /// Whether the TTL tells how far away the sender is.
+    pub fn is_told(&self) -> bool {
+        self.hops <= Distance::LONGEST
+    }
+}
+
 /// From here on the path alone makes a device ten times as likely.
 const ANOTHER_WAY: f32 = 10.0;
 
@@ -353,6 +363,12 @@ pub fn place(distance: &Distance, view: &View, side: Side) -> String {
         Vantage::Server => "the server",
         Vantage::Between | Vantage::Unknown => "the capture point",
     };
+    if !distance.is_told() {
+        return format!(
+            "on the {side}'s side of the capture; how far away, the TTL {} that it wrote does not tell",
+            initial.saturating_sub(hops)
+        );
+    }
     let mut words = format!(
         "on the {side}'s side of the capture, {} away from {from} if it began with TTL {initial}",
         routers(hops)
