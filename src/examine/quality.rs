@@ -31,6 +31,7 @@ pub(super) struct Quality {
     copies: Count,
     routed: u64,
     apart: Count,
+    without_acks: Count,
     midstream: Count,
     one_sided: Count,
     unseen: Count,
@@ -57,6 +58,7 @@ impl Quality {
         self.routed += tcp.copies.routed;
         self.apart
             .add(u64::from(tcp.copies.apart.is_some()), tcp.copies.apart.map(|(_, copy)| copy));
+        self.without_acks.add(u64::from(t.lacks_acknowledgments()), first);
         self.midstream.add(u64::from(tcp.opening == Opening::MidStream), first);
         self.one_sided.add(u64::from(t.only_side().is_some()), first);
         let gap = t
@@ -121,6 +123,14 @@ impl Quality {
                 self.apart.n, self.connections
             ),
             Some("do not merge them: rdpwhy client.pcapng server.pcapng compares the two"),
+        );
+        note(
+            self.without_acks,
+            format!(
+                "of {} of {} connections no bare acknowledgment was captured: a filter left them out, and who heard whom is not known",
+                self.without_acks.n, self.connections
+            ),
+            Some("filter by hosts and ports alone, not by TCP flags: tcpdump -w - port 3389"),
         );
         let where_from = if self.routed * 2 > self.copies.n {
             "the copies have another TTL: both sides of a router were captured"

@@ -246,6 +246,13 @@ impl Transcript {
         })
     }
 
+    /// Whether a filter left the bare acknowledgments out: the handshake of a client that speaks ends with one (RFC 9293 section 3.5).
+    pub fn lacks_acknowledgments(&self) -> bool {
+        let bare = |seen: &Seen| seen.len == 0 && seen.flags == TcpFlags(TcpFlags::ACK);
+        let speaks = self.tcp.half.client.first_data.is_some();
+        self.tcp.handshake.syn_ack.is_some() && speaks && self.only_side().is_none() && !self.tcp.log.iter().any(bare)
+    }
+
     /// The first and the last frame.
     pub fn frames(&self) -> (FrameNo, FrameNo) {
         (self.tcp.first().no, self.tcp.last().no)

@@ -89,9 +89,10 @@ pub fn first(case: &Case<'_>) -> Finding {
 }
 
 /// A close that was not captured makes nothing likely that was not said, nor do two capture points in one file, whose packets come in the order of
-/// neither.
+/// neither. Without acknowledgments it is not known who heard whom.
 fn guessed(case: &Case<'_>, mut finding: Finding) -> Finding {
-    if (case.close.is_guessed() || case.t.tcp.copies.apart.is_some()) && finding.mechanism != Mechanism::Refusal {
+    let vague = case.close.is_guessed() || case.t.tcp.copies.apart.is_some() || case.t.lacks_acknowledgments();
+    if vague && finding.verdict.confidence != Confidence::Certain && finding.mechanism != Mechanism::Refusal {
         finding.verdict.confidence = Confidence::Possible;
     }
     finding
