@@ -103,10 +103,12 @@ impl Close {
 
     fn ended_under_tls(t: &Transcript, hidden: &Hidden) -> Close {
         let close = Close::of(t);
-        let Some(closer) = close.side() else {
-            return close;
+        let side = match close {
+            Close::Fin { side, .. } => side.other(),
+            // A client that has ended TLS is answered with a FIN; who made a RST in the server's name is another question.
+            Close::Reset { side: Side::Client, .. } => Side::Server,
+            _ => return close,
         };
-        let side = closer.other();
         let goodbye = |line: &Line| matches!(line.said, Said::Alert(_) | Said::Ultimatum(_) | Said::ShutdownRequest);
         let Some(alert) = hidden
             .find(goodbye)

@@ -27,6 +27,8 @@ mod laws;
 mod oracles;
 /// The README shows what the program prints.
 mod readme;
+/// What recorders leave out.
+mod recorders;
 /// Inputs that once broke a parser, and captures cut at any place.
 mod survival;
 /// Slices, redaction and bundles.

@@ -44,7 +44,7 @@ pub fn odd(case: &Case<'_>) -> Option<Finding> {
     let reset = taken(case)?;
     let found = case.attribution(reset);
     let leaves_oddly = case.phase() == Phase::Session && had_no_socket(reset, &found);
-    if let Some(later) = goes_on(case, reset).filter(|_| found.score <= 0.0 || found.maker != Maker::Middlebox) {
+    if let Some(later) = goes_on(case, reset).filter(|_| found.score <= 0.0) {
         return Some(not_the_socket(case, reset, &found, later));
     }
     match found.maker {
