@@ -195,6 +195,7 @@ impl Examiner {
             door.connections = first_connection.wrapping_add(u32::try_from(connections.len()).unwrap_or(0));
             let overall = overall::choose(&connections, &attempts, overall::Nothing::Rdp, &self.options);
             reports.push(Report {
+                unwanted: 0,
                 sources: vec![SourceReport {
                     summary: source.clone(),
                     sha256: None,

@@ -334,6 +334,7 @@ impl Examiner {
             0 => overall::Nothing::Rdp,
             found => overall::Nothing::Wanted { found },
         };
+        let unwanted = found - rows.len();
         let (connections, attempts) = assemble::number(twins::join(rows));
         let overall = overall::choose(&connections, &attempts, nothing, &self.options);
         Report {
@@ -343,6 +344,7 @@ impl Examiner {
             attempts,
             quality: self.quality,
             notes: self.notes,
+            unwanted,
             shortfalls: self.shortfalls,
             times,
         }

@@ -63,7 +63,7 @@ fn main(report: &Report, view: &View) -> String {
         ]);
     }
     if report.attempts.is_empty() {
-        let lines = words::NOTHING_FOUND
+        let lines = words::nothing_found(report)
             .iter()
             .zip(1..)
             .map(|(step, number)| format!("{number}. {}\n", prose(step)));

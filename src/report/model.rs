@@ -23,6 +23,8 @@ pub struct Report {
     pub quality: Vec<QualityNote>,
     /// Findings that are no verdicts: failed lookups not tied to RDP, UDP that is not RDP, refused SYNs elsewhere.
     pub notes: Vec<Note>,
+    /// How many attempts were left out because nobody asked about them (host, user, time).
+    pub unwanted: usize,
     /// What was counted instead of kept because of a limit; each is printed.
     pub shortfalls: Vec<String>,
     /// Round-trip and response times over all connections.

@@ -132,6 +132,7 @@ fn report(connections: Vec<Connection>) -> Report {
         connections,
         quality: Vec::new(),
         notes: Vec::new(),
+        unwanted: 0,
         shortfalls: Vec::new(),
         times: Times {
             rtt: quantiles(210, 31_000, 44_800, 61_200, 120),

@@ -7,8 +7,20 @@ use crate::diagnosis::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
 use crate::report::model::{Attempt, Connection, Report};
 use crate::transcript::{Phase, Role, Transport, Vantage};
 
+/// What to do where a report holds no attempt.
+pub(crate) fn nothing_found(report: &Report) -> &'static [&'static str] {
+    match report.unwanted {
+        0 => NOTHING_FOUND,
+        _ => NOTHING_WANTED,
+    }
+}
+
+const NOTHING_WANTED: &[&str] = &[
+    "Widen what is asked for: leave out --host, --user, --since and --until, and see which attempts the capture holds: `rdpwhy FILE`",
+];
+
 /// What to do where a capture holds no attempt.
-pub(crate) const NOTHING_FOUND: &[&str] = &[
+const NOTHING_FOUND: &[&str] = &[
     "Capture where the traffic passes, best on the client and on every interface (a VPN has its own), and start before the user tries: \
      `pktmon start --capture --pkt-size 0 --comp nics -f rdp.etl`, `pktmon stop`, `pktmon etl2pcap rdp.etl -o rdp.pcapng`; or \
      `tcpdump -i any -s 0 -w rdp.pcap`",
@@ -81,6 +93,7 @@ pub(crate) fn ending(connection: &Connection) -> String {
         Mechanism::Rst => " with a reset (RST)",
         Mechanism::Icmp => " with an ICMP error",
         Mechanism::TlsAlert => " with a TLS alert",
+        Mechanism::Refusal if connection.verdict.healthy() => ", which announced it,",
         Mechanism::Refusal => " with a refusal",
         Mechanism::Silence => " in silence",
         Mechanism::None => "",

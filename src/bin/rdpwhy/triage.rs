@@ -219,6 +219,9 @@ impl Feed<'_> {
         options.since = resolve(self.args.since)?;
         options.until = resolve(self.args.until)?;
         options.at = resolve(self.args.at)?;
+        if options.since.zip(options.until).is_some_and(|(since, until)| since > until) {
+            bail!("--since is later than --until: no attempt can be between them");
+        }
         let examiner = self.examiner.insert(Examiner::new(options));
         for (summary, sha256) in self.without_packets.drain(..) {
             examiner.end_source(summary, sha256);

@@ -133,7 +133,11 @@ fn finding(case: &Case<'_>, hole: &BlackHole) -> Finding {
             hole.smallest_lost.unwrap_or(1500).saturating_sub(28)
         ))
         .remedy(format!(
-            "clamp the TCP MSS to {mss} or less on the tunnel or router at which the size changes (MTU {fits} passes{})",
+            "clamp the TCP MSS to {mss} or less on the tunnel or router at which the size changes (MTU {fits} {}{})",
+            match told.is_some() || hole.largest_passed >= fits {
+                true => "passes",
+                false => "is what every path has to carry",
+            },
             step.map_or(String::new(), |(size, name)| format!("; {size} would be usual for {name}"))
         ))
         .remedy("let ICMP type 3 code 4 (IPv6: ICMPv6 type 2) pass on every firewall of the way, and in the host's own firewall");

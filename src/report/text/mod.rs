@@ -31,7 +31,7 @@ pub fn render(report: &Report, view: &View, out: &mut dyn Write) -> io::Result<(
     }
     if report.attempts.is_empty() {
         page.title("What to do")?;
-        for (number, step) in (1..).zip(words::NOTHING_FOUND) {
+        for (number, step) in (1..).zip(words::nothing_found(report)) {
             page.row(&[(&format!("  {number}. "), DIM)], (step, PLAIN))?;
         }
     }

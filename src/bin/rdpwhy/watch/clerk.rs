@@ -221,6 +221,7 @@ mod tests {
     fn report(summary: &str) -> Report {
         let overall = crate::watch::tally::Tally::default().overall().unwrap();
         Report {
+            unwanted: 0,
             sources: Vec::new(),
             connections: Vec::new(),
             attempts: Vec::new(),

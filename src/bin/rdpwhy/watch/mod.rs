@@ -512,6 +512,7 @@ impl Watch<'_> {
             ));
         }
         let report = Report {
+            unwanted: 0,
             sources: vec![SourceReport {
                 summary: source,
                 sha256: None,

@@ -61,8 +61,14 @@ pub(super) fn bypass(case: &UdpCase<'_>, verdict: Verdict) -> Verdict {
     ))
 }
 
+/// Every path carries this, and what fits into a frame of Ethernet with the headers of a ping.
+const SMALL: u32 = 500;
+const ETHERNET: u32 = 1_472;
+
 /// Datagrams above the path's limit.
 pub(super) fn size(case: &UdpCase<'_>, verdict: Verdict, largest: u32) -> Verdict {
+    // Where only what passes is known, the search begins at the top.
+    let largest = if largest < SMALL { ETHERNET } else { largest };
     let verdict = verdict.remedy(format!(
         "find the tunnel or link with the smaller MTU between {} and {}: `ping -f -l {largest} {}` from the client; raise its MTU, or let \
          it fragment or answer with ICMP",

@@ -70,7 +70,7 @@ fn missing_by_size(case: &UdpCase<'_>) -> Option<Finding> {
         Confidence::Likely,
         Act::Network,
         summary,
-        case.packet(&stalled.first, "data of before this datagram are missing"),
+        case.packet(&stalled.first, "what was sent before this datagram is missing"),
     )
     .because([case.packet(
         &stalled.last,
