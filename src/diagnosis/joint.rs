@@ -262,7 +262,7 @@ fn telling(cause: &str) -> u8 {
     match cause {
         "pmtu_black_hole" | "one_way_path" => 3,
         "path_loss" | "nat_mapping_lost" => 2,
-        "handshake_timeout" | "syn_dropped" | "aborted_by_client" => 0,
+        "handshake_timeout" | "syn_dropped" | "aborted_by_client" | "established" => 0,
         _ => 1,
     }
 }

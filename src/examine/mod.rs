@@ -335,7 +335,13 @@ impl Examiner {
             found => overall::Nothing::Wanted { found },
         };
         let unwanted = found - rows.len();
-        let (connections, attempts) = assemble::number(twins::join(rows));
+        let (rows, cut) = twins::join(rows);
+        if cut > 0 {
+            self.shortfalls.push(format!(
+                "{cut} connections go on from one capture to the next: where one recorder cut its recording, `mergecap -w whole.pcapng FILE...` joins the parts, and the whole tells more"
+            ));
+        }
+        let (connections, attempts) = assemble::number(rows);
         let overall = overall::choose(&connections, &attempts, nothing, &self.options);
         Report {
             sources: self.sources,

@@ -20,12 +20,11 @@ struct Place {
     at: usize,
 }
 
-/// Makes one row of those that show the same connections in different sources, and one verdict for each such connection.
-pub(super) fn join(mut rows: Vec<Row>) -> Vec<Row> {
+/// Makes one row of those that show the same connections in different sources, and one verdict for each such connection. Tells how many go on from
+/// one source to another.
+pub(super) fn join(mut rows: Vec<Row>) -> (Vec<Row>, usize) {
     let groups = groups(&rows);
-    if groups.is_empty() {
-        return rows;
-    }
+    let cut = groups.iter().filter(|group| is_cut(&rows, group)).count();
     let mut joined = Sets::new(rows.len());
     let mut leaders = HashMap::new();
     for group in &groups {
@@ -47,7 +46,15 @@ pub(super) fn join(mut rows: Vec<Row>) -> Vec<Row> {
     }
     let mut rows: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
     let take = |set: Vec<usize>| merge(&mut rows, &set, &leaders);
-    merged.into_iter().filter_map(take).collect()
+    (merged.into_iter().filter_map(take).collect(), cut)
+}
+
+/// Whether the sources of a connection follow one another.
+fn is_cut(rows: &[Row], group: &[Place]) -> bool {
+    let imprint = |place: &Place| rows.get(place.row).and_then(|row| row.imprints.get(place.at));
+    let mut imprints = group.iter().filter_map(imprint);
+    let first = imprints.next();
+    first.is_some_and(|first| imprints.all(|other| first.is_beside_in_time(other)))
 }
 
 /// The connections that more than one source shows.

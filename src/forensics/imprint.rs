@@ -114,15 +114,20 @@ impl Imprint {
             [Some((client, same)), None] => client == same && self.ends == other.ends,
             [None, Some((server, alike))] => server == alike && self.ends == other.ends,
             [None, None] => {
-                self.ends == other.ends
-                    && Side::BOTH
-                        .iter()
-                        .all(|side| match (self.sent[*side].next, other.sent[*side].next) {
-                            (Some(a), Some(b)) => (a.wrapping_sub(b) as i32).unsigned_abs() < NEAR,
-                            _ => false,
-                        })
+                let near = Side::BOTH.map(|side| {
+                    let both = self.sent[side].next.zip(other.sent[side].next);
+                    both.map(|(a, b)| (a.wrapping_sub(b) as i32).unsigned_abs() < NEAR)
+                });
+                // Where a recorder cut its recording, one part may hold one packet of it.
+                let enough = !near.contains(&None) || self.is_beside_in_time(other);
+                self.ends == other.ends && !near.contains(&Some(false)) && near.contains(&Some(true)) && enough
             }
         }
+    }
+
+    /// Whether one capture begins when the other one is over: one recorder that cut its recording, and no second place.
+    pub fn is_beside_in_time(&self, other: &Imprint) -> bool {
+        self.window.last <= other.window.first || other.window.last <= self.window.first
     }
 
     /// Whether this capture was taken nearer to the host of `side` than the other one: each router takes one from the TTL.

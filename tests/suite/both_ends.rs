@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use rdpwhy::capture::{self, Event, Frame, Span};
+use rdpwhy::capture::{self, Event, Frame, FrameNo, Span};
 use rdpwhy::diagnosis::Confidence;
 use rdpwhy::examine::{Examiner, Options};
 use rdpwhy::report::Report;
 use rdpwhy::transcript::Transport;
 
-use crate::golden;
+use crate::{golden, laws};
 
 /// Triage of several files together, the clock of the last one fast by `ahead`.
 fn examine(paths: &[PathBuf], ahead: Span) -> Report {
@@ -159,5 +159,28 @@ fn the_same_capture_twice_says_the_same() {
                 .count()
         };
         assert_eq!(2 * tcp(&once), tcp(&twice), "{case}");
+    }
+}
+
+/// A recording that its recorder cut in two is told as one.
+#[test]
+fn parts_of_one_recording_go_together() {
+    for (case, cause) in [
+        ("peer-reset-linger", "peer_reset"),
+        ("path-loss-session", "path_loss"),
+        ("session-fin-healthy", "completed"),
+        ("fault-reject-session", "middlebox_reset"),
+    ] {
+        let frames = laws::frames_of(&golden::captures().join(case).join("client.pcapng"));
+        let mut examiner = Examiner::new(Options::default());
+        for part in frames.chunks(frames.len().div_ceil(2)) {
+            for (frame, number) in part.iter().zip(1..) {
+                examiner.push(&frame.frame(FrameNo::new(number)));
+            }
+            examiner.end_source(capture::SourceSummary::default(), None);
+        }
+        let report = examiner.finish();
+        assert_eq!((report.overall.cause.slug, report.attempts.len()), (cause, 1), "{case}");
+        assert!(report.shortfalls.iter().any(|one| one.contains("mergecap")), "{case}");
     }
 }
