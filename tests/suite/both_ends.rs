@@ -169,7 +169,7 @@ fn parts_of_one_recording_go_together() {
         ("peer-reset-linger", "peer_reset"),
         ("path-loss-session", "path_loss"),
         ("session-fin-healthy", "completed"),
-        ("fault-reject-session", "middlebox_reset"),
+        ("peer-reset-windows", "peer_reset"),
     ] {
         let frames = laws::frames_of(&golden::captures().join(case).join("client.pcapng"));
         let mut examiner = Examiner::new(Options::default());
