@@ -15,11 +15,11 @@ use crate::golden::{self, Truth};
 
 /// A frame that outlives its source.
 #[derive(Clone)]
-struct Kept {
+pub struct Kept {
     at: Timestamp,
     link: LinkType,
     interface: u32,
-    bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     wire_len: u32,
     direction: Option<Direction>,
 }
@@ -39,7 +39,7 @@ impl Kept {
     }
 }
 
-fn frames_of(path: &Path) -> Vec<Kept> {
+pub fn frames_of(path: &Path) -> Vec<Kept> {
     let mut source = capture::open(path, OpenOptions::default()).expect("a capture");
     let mut frames = Vec::new();
     while let Some(event) = source.next().expect("a readable capture") {
@@ -57,7 +57,7 @@ fn frames_of(path: &Path) -> Vec<Kept> {
     frames
 }
 
-fn judge(frames: &[Kept], args: &[String]) -> Report {
+pub fn judge(frames: &[Kept], args: &[String]) -> Report {
     let mut examiner = Examiner::new(golden::options(args, Path::new("laws")));
     for (place, kept) in frames.iter().enumerate() {
         examiner.push(&kept.frame(FrameNo::new(place as u64 + 1)));

@@ -1,0 +1,49 @@
+//! What a capture that shows a part only must not claim: its first frames missing, one direction, a snap length, an early end.
+
+use rdpwhy::report::Report;
+
+use crate::golden;
+use crate::laws::{Kept, frames_of, judge};
+
+fn frames(file: &str) -> Vec<Kept> {
+    frames_of(&golden::captures().join(format!("{file}.pcapng")))
+}
+
+fn of(frames: &[Kept]) -> Report {
+    judge(frames, &[])
+}
+
+fn cause(report: &Report) -> &'static str {
+    report.overall.cause.slug
+}
+
+/// The sender of an IPv4 packet in Ethernet.
+fn sender(frame: &Kept) -> Option<[u8; 4]> {
+    let is_v4 = frame.bytes.get(12..14) == Some(&[8, 0]);
+    frame.bytes.get(26..)?.first_chunk().copied().filter(|_| is_v4)
+}
+
+/// The client of all cases.
+const CLIENT: [u8; 4] = [10, 1, 1, 10];
+
+fn from_client(file: &str) -> Vec<Kept> {
+    let mut frames = frames(file);
+    frames.retain(|frame| sender(frame) == Some(CLIENT));
+    frames
+}
+
+#[test]
+fn a_resolver_that_cannot_be_heard_is_not_silent() {
+    for case in [
+        "dns-query-lost-healthy",
+        "dns-second-resolver-healthy",
+        "dns-nxdomain-then-works",
+    ] {
+        let report = of(&from_client(&format!("{case}/client")));
+        let lookups = report
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.verdict.cause.slug.starts_with("dns_"));
+        assert_eq!(lookups.count(), 0, "{case}: {}", cause(&report));
+    }
+}
