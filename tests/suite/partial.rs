@@ -47,3 +47,19 @@ fn a_resolver_that_cannot_be_heard_is_not_silent() {
         assert_eq!(lookups.count(), 0, "{case}: {}", cause(&report));
     }
 }
+
+#[test]
+fn an_announced_end_of_what_was_not_seen_to_begin_denies_nothing() {
+    let all = frames("session-xrdp-rdp-logoff/client");
+    // The ultimatum is frame 66.
+    for begin in 40..66 {
+        let report = of(&all[begin..]);
+        assert_ne!(cause(&report), "server_denied", "from frame {}", begin + 1);
+    }
+    let report = of(&all[53..]);
+    let told = &report.connections[0].verdict.evidence;
+    assert!(
+        told.iter().any(|evidence| evidence.text.contains("RN_USER_REQUESTED")),
+        "{told:?}"
+    );
+}
