@@ -1,5 +1,6 @@
 //! What a capture that shows a part only must not claim: its first frames missing, one direction, a snap length, an early end.
 
+use rdpwhy::diagnosis::Confidence;
 use rdpwhy::report::Report;
 
 use crate::golden;
@@ -29,6 +30,12 @@ const CLIENT: [u8; 4] = [10, 1, 1, 10];
 fn from_client(file: &str) -> Vec<Kept> {
     let mut frames = frames(file);
     frames.retain(|frame| sender(frame) == Some(CLIENT));
+    frames
+}
+
+fn from_others(file: &str) -> Vec<Kept> {
+    let mut frames = frames(file);
+    frames.retain(|frame| sender(frame) != Some(CLIENT));
     frames
 }
 
@@ -62,4 +69,12 @@ fn an_announced_end_of_what_was_not_seen_to_begin_denies_nothing() {
         told.iter().any(|evidence| evidence.text.contains("RN_USER_REQUESTED")),
         "{told:?}"
     );
+}
+
+#[test]
+fn a_first_word_in_tls_is_no_remote_desktop() {
+    assert_eq!(cause(&of(&from_others("not-rdp-tls-alert/client"))), "not_rdp_service");
+    // Where the first word is not known to be the first nothing is certain.
+    let report = of(&frames("not-rdp-tls-alert/client")[7..]);
+    assert_eq!(report.overall.confidence, Some(Confidence::Possible), "{}", cause(&report));
 }

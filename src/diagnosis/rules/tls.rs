@@ -4,13 +4,13 @@ use crate::capture::Timestamp;
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{
     ABORTED_BY_CLIENT, CERTIFICATE_BAD, CERTIFICATE_EXPIRED, CERTIFICATE_NAME_MISMATCH, CERTIFICATE_NOT_YET_VALID,
-    CERTIFICATE_UNTRUSTED, MIDDLEBOX_RESET, TLS_ALERT, TLS_CIPHER_MISMATCH, TLS_CLOSED_BY_CLIENT, TLS_CLOSED_BY_SERVER,
-    TLS_VERSION_MISMATCH,
+    CERTIFICATE_UNTRUSTED, MIDDLEBOX_RESET, NOT_RDP_SERVICE, TLS_ALERT, TLS_CIPHER_MISMATCH, TLS_CLOSED_BY_CLIENT,
+    TLS_CLOSED_BY_SERVER, TLS_VERSION_MISMATCH,
 };
 use crate::diagnosis::close::side_ended;
 use crate::diagnosis::rules::reset;
 use crate::diagnosis::verdict::{Act, Cause, Confidence, EndedBy, Evidence, Mechanism, Verdict};
-use crate::flow::Side;
+use crate::flow::{Opening, Side};
 use crate::protocol::tls::alert::Alert;
 use crate::protocol::tls::certificate::{Certificate, Validity};
 use crate::protocol::tls::handshake::HandshakeType;
@@ -47,7 +47,13 @@ pub fn alert(case: &Case<'_>) -> Option<Finding> {
     let may_answer_close = moment.side == Side::Server
         && matches!(alert.description, Alert::UNEXPECTED_MESSAGE | Alert::DECODE_ERROR)
         && case.t.only_side() == Some(Side::Server);
-    let confidence = if may_answer_close { Confidence::Possible } else { confidence };
+    // What the alert answers was not captured: it may be the Connection Request, and the service no Remote Desktop.
+    let unasked = moment.side == Side::Server && case.t.tcp.opening == Opening::MidStream && !begun_seen(case);
+    let confidence = if may_answer_close || unasked {
+        Confidence::Possible
+    } else {
+        confidence
+    };
     let who = moment.side;
     let host = case.server_label();
     let summary = if is_about_certificate(cause) {
@@ -81,10 +87,23 @@ pub fn alert(case: &Case<'_>) -> Option<Finding> {
         verdict.or(
             &ABORTED_BY_CLIENT,
             "a client that closes in the middle of the handshake may be answered so, and what the client sent is not in this capture",
+    let verdict = if unasked {
+        verdict.or(
+            &NOT_RDP_SERVICE,
+            "a service that speaks TLS from its first byte answers a Connection Request with an alert, and what the client asked is not in this capture",
         )
     } else {
         verdict
     };
+        )
+    } else {
+        verdict
+    };
+/// Whether anything of the negotiation or of the TLS handshake is in the capture.
+fn begun_seen(case: &Case<'_>) -> bool {
+    case.t.confirm().is_some() || case.t.client_hello().is_some() || case.t.server_hello().is_some()
+}
+
     let verdict = remedies(verdict, cause, case);
     Some(Finding::new(verdict, side_ended(who), Mechanism::TlsAlert).fact("alert", alert.description))
 }
