@@ -78,3 +78,26 @@ fn a_first_word_in_tls_is_no_remote_desktop() {
     let report = of(&frames("not-rdp-tls-alert/client")[7..]);
     assert_eq!(report.overall.confidence, Some(Confidence::Possible), "{}", cause(&report));
 }
+
+#[test]
+fn udp_that_stops_is_dropped_without_its_handshake_too() {
+    for (file, begin) in [
+        ("udp-dropped-both/server", 108),
+        ("udp-dropped-to-client/server", 71),
+        ("dtls-dropped/client", 24),
+    ] {
+        assert_eq!(cause(&of(&frames(file)[begin..])), "udp_dropped", "{file}");
+    }
+    // The same, wherever the capture of a conversation that goes well begins.
+    for file in [
+        "udp-session-healthy/client",
+        "udp-v3-healthy/client",
+        "udp-loss-healthy/client",
+        "dtls-healthy/client",
+    ] {
+        let frames = frames(file);
+        for begin in (0..frames.len()).step_by(5) {
+            assert_ne!(cause(&of(&frames[begin..])), "udp_dropped", "{file} from {begin}");
+        }
+    }
+}
