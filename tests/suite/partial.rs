@@ -80,6 +80,14 @@ fn a_first_word_in_tls_is_no_remote_desktop() {
 }
 
 #[test]
+fn one_direction_does_not_tell_who_closed_first() {
+    for case in ["session-xrdp-rdp-plain", "session-fallback-rdp"] {
+        let report = of(&from_others(&format!("{case}/client")));
+        assert_eq!(cause(&report), "capture_incomplete", "{case}");
+    }
+}
+
+#[test]
 fn udp_that_stops_is_dropped_without_its_handshake_too() {
     for (file, begin) in [
         ("udp-dropped-both/server", 108),

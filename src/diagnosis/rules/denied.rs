@@ -167,10 +167,11 @@ pub fn session_closed(case: &Case<'_>) -> Option<Finding> {
     let Close::Fin { side: Side::Server, .. } = case.close else {
         return None;
     };
-    let host = case.server_label();
-    if goodbye(case).is_some() {
+    // Where the client's packets were not captured its own close, which this may answer, is not seen either.
+    if goodbye(case).is_some() || case.t.only_side() == Some(Side::Server) {
         return None;
     }
+    let host = case.server_label();
     let alert = case
         .progress
         .hidden
