@@ -88,6 +88,13 @@ fn one_direction_does_not_tell_who_closed_first() {
 }
 
 #[test]
+fn an_alert_behind_the_servers_flight_is_not_about_cipher_suites() {
+    let mut frames = from_others("tls-client-certificate-tls12/client");
+    frames.iter_mut().for_each(|frame| frame.bytes.truncate(96));
+    assert_eq!(cause(&of(&frames)), "tls_alert");
+}
+
+#[test]
 fn udp_that_stops_is_dropped_without_its_handshake_too() {
     for (file, begin) in [
         ("udp-dropped-both/server", 108),
