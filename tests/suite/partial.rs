@@ -95,6 +95,18 @@ fn an_alert_behind_the_servers_flight_is_not_about_cipher_suites() {
 }
 
 #[test]
+fn a_slow_path_is_not_likely_one_way() {
+    for file in ["client", "server"] {
+        let frames = frames(&format!("slow-path-handshake/{file}"));
+        for end in 3..frames.len().min(30) {
+            let report = of(&frames[..end]);
+            let likely = report.overall.confidence > Some(Confidence::Possible);
+            assert!(cause(&report) != "one_way_path" || !likely, "{file}, {end} frames");
+        }
+    }
+}
+
+#[test]
 fn udp_that_stops_is_dropped_without_its_handshake_too() {
     for (file, begin) in [
         ("udp-dropped-both/server", 108),
