@@ -107,6 +107,16 @@ fn a_slow_path_is_not_likely_one_way() {
 }
 
 #[test]
+fn two_syns_in_a_second_are_not_likely_dropped() {
+    let frames = frames("syn-lost-healthy/client");
+    let report = of(&frames[..4]);
+    assert_eq!(
+        (cause(&report), report.overall.confidence),
+        ("syn_dropped", Some(Confidence::Possible))
+    );
+}
+
+#[test]
 fn udp_that_stops_is_dropped_without_its_handshake_too() {
     for (file, begin) in [
         ("udp-dropped-both/server", 108),

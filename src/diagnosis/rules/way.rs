@@ -415,6 +415,8 @@ fn dropped(case: &Case<'_>) -> Option<Finding> {
     // Every stack repeats its SYN within seconds; one that does not has given up itself, or its repetitions were not captured.
     let (confidence, tries) = match tcp.handshake.syns {
         0 | 1 => (Confidence::Possible, format!("one SYN and no more in {} gets", human(waited))),
+        // The first repetition comes after a second, and a lost SYN, a slow path or a host that is still looked for is not silence yet.
+        2 if waited < LONE_SYN => (Confidence::Possible, format!("2 SYNs in {} get", human(last.at.since(at)))),
         n => (Confidence::Likely, format!("{n} SYNs in {} get", human(last.at.since(at)))),
     };
     let verdict = Verdict::new(
