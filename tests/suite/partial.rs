@@ -117,6 +117,30 @@ fn two_syns_in_a_second_are_not_likely_dropped() {
 }
 
 #[test]
+fn the_other_family_of_addresses_gets_the_user_in_without_lookups_too() {
+    let mut frames = frames("two-families-v6-dropped/client");
+    let is_tcp = |frame: &Kept| match frame.bytes.get(12..14) {
+        Some([8, 0]) => frame.bytes.get(23) == Some(&6),
+        Some([0x86, 0xDD]) => frame.bytes.get(20) == Some(&6),
+        _ => false,
+    };
+    frames.retain(is_tcp);
+    assert_eq!(cause(&of(&frames)), "completed");
+    // Another host speaks beside: whose success it is cannot be told.
+    let mut other = frames.clone();
+    other.retain(|frame| sender(frame).is_some());
+    other.iter_mut().for_each(|frame| {
+        for at in [26, 30] {
+            if frame.bytes[at..at + 4] == CLIENT {
+                frame.bytes[at + 3] += 1;
+            }
+        }
+    });
+    frames.extend(other);
+    assert_eq!(cause(&of(&frames)), "syn_dropped");
+}
+
+#[test]
 fn udp_that_stops_is_dropped_without_its_handshake_too() {
     for (file, begin) in [
         ("udp-dropped-both/server", 108),
