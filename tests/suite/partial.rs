@@ -141,6 +141,18 @@ fn the_other_family_of_addresses_gets_the_user_in_without_lookups_too() {
 }
 
 #[test]
+fn the_last_packets_of_a_close_are_no_lost_mapping() {
+    for (case, begin) in [
+        ("session-shadow-nla-wan", 69),
+        ("session-fallback-nla", 94),
+        ("session-shadow-nla-tls13", 83),
+    ] {
+        let report = of(&frames(&format!("{case}/client"))[begin..]);
+        assert_eq!(cause(&report), "capture_incomplete", "{case}");
+    }
+}
+
+#[test]
 fn udp_that_stops_is_dropped_without_its_handshake_too() {
     for (file, begin) in [
         ("udp-dropped-both/server", 108),
