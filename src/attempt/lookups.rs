@@ -395,6 +395,8 @@ pub struct RdpNames {
     pub given: HashSet<String>,
     /// Clients with the names of the hosts to which they use RDP, in lower case.
     pub used: HashSet<(IpAddr, String)>,
+    /// Clients of whose TCP connections only their own direction was captured: what they are told passes elsewhere.
+    pub unheard: HashSet<IpAddr>,
 }
 
 impl RdpNames {
@@ -411,6 +413,7 @@ impl RdpNames {
             domains: used()
                 .filter_map(|(client, name)| Some((client, name.split_once('.')?.1)))
                 .collect(),
+            unheard: &self.unheard,
         }
     }
 }
@@ -422,6 +425,7 @@ pub struct Ties<'a> {
     names: FxHashSet<&'a str>,
     /// Clients with the domains of the names that they used.
     domains: FxHashSet<(IpAddr, &'a str)>,
+    unheard: &'a HashSet<IpAddr>,
 }
 
 impl Ties<'_> {
@@ -437,6 +441,13 @@ impl Ties<'_> {
             return None;
         }
         all.is_alone(lookup).then_some(Tie::SameDomain)
+    }
+
+    /// Whether an answer to this client would have been captured. Where its connections have but one direction, silence of a resolver is
+    /// silence of the capture, unless something else about a lookup came back to it.
+    pub fn is_heard(&self, client: IpAddr, all: &Lookups) -> bool {
+        let told = |lookup: &Lookup| lookup.client == client && !(lookup.replies.is_empty() && lookup.refusals.is_empty());
+        !self.unheard.contains(&client) || all.iter().any(told)
     }
 }
 

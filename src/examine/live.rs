@@ -317,6 +317,9 @@ impl Examiner {
         if state.rdp_names.used.len() >= self.options.limits.lookups {
             state.rdp_names.used.clear();
         }
+        if state.rdp_names.unheard.len() >= self.options.limits.lookups {
+            state.rdp_names.unheard.clear();
+        }
         if state.context.hosts.is_full() {
             state.context.hosts.clear();
         }

@@ -36,7 +36,7 @@ use crate::attempt::tickets::KERBEROS;
 use crate::attempt::{Gathered, Gatherer};
 use crate::capture::{Event, Frame, SourceSummary, Span, Timestamp};
 use crate::diagnosis::Context;
-use crate::flow::{Limits, Lobby, Slot, Table};
+use crate::flow::{Limits, Lobby, Side, Slot, Table};
 use crate::packet::fragments::Reassembler;
 use crate::packet::{Body, Packet, fast};
 use crate::report::Report;
@@ -388,9 +388,13 @@ impl Examiner {
         }
     }
 
-    /// The names under which the hosts of an attempt are in use.
+    /// The names under which the hosts of an attempt are in use, and whether what its client is told was captured.
     fn note_names(&mut self, attempt: &Gathered) {
         for (t, _) in &attempt.connections {
+            let unheard = &mut self.state.rdp_names.unheard;
+            if t.only_side() == Some(Side::Client) && unheard.len() < self.options.limits.lookups {
+                unheard.insert(attempt.client);
+            }
             let named = self.state.context.names.get(&t.server.ip()).map(String::as_str);
             for name in named.into_iter().chain(t.sni()) {
                 if self.state.rdp_names.used.len() < self.options.limits.lookups {

@@ -96,5 +96,9 @@ impl Examiner {
 
 /// Judges a lookup; `None` where nothing ties it to RDP, or where it did not fail. `last` is until when was captured.
 pub(super) fn judge(lookup: &Lookup, ties: &Ties<'_>, all: &Lookups, last: Timestamp) -> Option<Finding> {
-    dns::judge(lookup, ties.tie(lookup, all)?, last.since(lookup.last))
+    let tie = ties.tie(lookup, all)?;
+    if !ties.is_heard(lookup.client, all) {
+        return None;
+    }
+    dns::judge(lookup, tie, last.since(lookup.last))
 }

@@ -15,6 +15,9 @@ const RECOVERED: Span = Span::secs(60);
 /// The other family of addresses is tried so long before a try by the first one begins, or after it has ended, at most.
 const BESIDE: Span = Span::secs(5);
 
+/// Who gives one family of addresses up for the other begins there so soon after the last try, or tries so much longer.
+const GIVEN_UP: Span = Span::secs(2);
+
 /// What there is nothing of where there is no attempt to report.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Nothing {
@@ -111,6 +114,10 @@ struct Successes<'a> {
     all: HashMap<(IpAddr, &'a str), Vec<Success<'a>>>,
     /// When connections of healthy attempts began, of clients on which was captured: by the name of the server and whether over IPv4.
     named: HashMap<(&'a str, bool), Vec<Timestamp>>,
+    /// The same by source, port of the server, and whether over IPv4.
+    unnamed: HashMap<(u32, u16, bool), Vec<Timestamp>>,
+    /// The one client of each source and family of addresses; `None` where there are several.
+    sole: HashMap<(u32, bool), Option<IpAddr>>,
     connections: &'a [Connection],
 }
 
@@ -127,14 +134,27 @@ impl<'a> Successes<'a> {
         }
         all.values_mut().for_each(|of_ends| of_ends.sort_unstable());
         let mut named: HashMap<_, Vec<Timestamp>> = HashMap::new();
+        let mut unnamed: HashMap<_, Vec<Timestamp>> = HashMap::new();
         for attempt in attempts.iter().filter(|attempt| attempt.verdict.healthy()) {
-            let at_clients = own(attempt, connections).filter(|one| one.vantage == Vantage::Client);
-            for (name, is_v4, began) in at_clients.filter_map(family) {
-                named.entry((name, is_v4)).or_default().push(began);
+            for one in own(attempt, connections).filter(|one| one.vantage == Vantage::Client) {
+                if let Some((name, is_v4, began)) = family(one) {
+                    named.entry((name, is_v4)).or_default().push(began);
+                }
+                if let Some(server) = one.server {
+                    let key = (one.source, server.port(), server.is_ipv4());
+                    unnamed.entry(key).or_default().push(one.started);
+                }
             }
         }
         named.values_mut().for_each(|times| times.sort_unstable());
-        Successes { all, named, connections }
+        unnamed.values_mut().for_each(|times| times.sort_unstable());
+        Successes {
+            all,
+            named,
+            unnamed,
+            sole: sole_clients(connections),
+            connections,
+        }
     }
 
     /// Whether the host on which was captured reached the same name by the other family of addresses: clients try both, one soon after the
@@ -146,11 +166,26 @@ impl<'a> Successes<'a> {
             return false;
         };
         let Some((name, is_v4, began)) = family(one) else {
-            return false;
+            return self.by_the_other_family_unnamed(failed, one);
         };
         self.named.get(&(name, !is_v4)).is_some_and(|times| {
             let from = times.partition_point(|at| began.since(*at) > BESIDE);
             times.get(from).is_some_and(|at| at.since(failed.ended) <= BESIDE)
+        })
+    }
+
+    /// The same where nothing captured names the host that failed, as a filter on its port leaves no lookups: the capture was taken at a client
+    /// and shows one address of each family, which are then that client's, and it went over to the other one when it gave this one up.
+    fn by_the_other_family_unnamed(&self, failed: &Attempt, one: &Connection) -> bool {
+        let Some(server) = one.server.filter(|_| one.vantage == Vantage::Client) else {
+            return false;
+        };
+        let is_v4 = server.is_ipv4();
+        let is_sole = |is_v4: bool| matches!(self.sole.get(&(one.source, is_v4)), Some(Some(_)));
+        let times = self.unnamed.get(&(one.source, server.port(), !is_v4));
+        times.filter(|_| is_sole(is_v4) && is_sole(!is_v4)).is_some_and(|times| {
+            let from = times.partition_point(|at| *at < failed.started);
+            times.get(from).is_some_and(|at| at.since(failed.ended).0.abs() <= GIVEN_UP.0)
         })
     }
 
@@ -181,6 +216,17 @@ impl<'a> Successes<'a> {
             .get(&(attempt.client, attempt.server.as_str()))
             .map_or(&[], Vec::as_slice)
     }
+}
+
+/// The one client of each source and family of addresses; `None` where there are several.
+fn sole_clients(connections: &[Connection]) -> HashMap<(u32, bool), Option<IpAddr>> {
+    let mut sole = HashMap::new();
+    for one in connections {
+        let client = one.client.ip();
+        let known = sole.entry((one.source, client.is_ipv4())).or_insert(Some(client));
+        *known = known.filter(|known| *known == client);
+    }
+    sole
 }
 
 /// The name of a connection's server, whether it was reached over IPv4, and when the connection began.

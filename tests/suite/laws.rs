@@ -19,7 +19,7 @@ pub struct Kept {
     pub at: Timestamp,
     link: LinkType,
     interface: u32,
-    bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     wire_len: u32,
     direction: Option<Direction>,
 }

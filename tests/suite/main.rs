@@ -23,6 +23,8 @@ mod forensics;
 mod keys;
 /// What must not change a verdict.
 mod laws;
+/// What a capture that shows a part only must not claim.
+mod partial;
 /// What must hold for every parser on every input; shared with the fuzz targets.
 mod oracles;
 /// The README shows what the program prints.

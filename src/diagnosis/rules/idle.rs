@@ -114,7 +114,10 @@ fn unknown_to_the_host(case: &Case<'_>) -> Option<Finding> {
         return None;
     }
     let side = reset_seen.seen.side;
-    let strange = case.t.tcp.opening == Opening::MidStream && case.t.tcp.habits[side].packets == 0;
+    // The other side's FIN beside it tells of a connection that both were just closing: its host answers what comes after its close so, and
+    // of a silence before nothing was seen.
+    let closing = case.t.tcp.half[side.other()].fin.is_some();
+    let strange = case.t.tcp.opening == Opening::MidStream && case.t.tcp.habits[side].packets == 0 && !closing;
     let idle = reset::idle(case, reset_seen, &found).filter(suspicious);
     if idle.is_none() && !strange {
         return None;

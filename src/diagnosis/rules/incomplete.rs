@@ -4,13 +4,20 @@ use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::CAPTURE_INCOMPLETE;
 use crate::diagnosis::close::Close;
 use crate::diagnosis::rules::timeout::has_the_word;
-use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Mechanism, Verdict};
+use crate::diagnosis::verdict::{Act, Confidence, EndedBy, Evidence, Mechanism, Verdict};
 use crate::flow::{Marks, Opening, Side};
 use crate::forensics::loss::open_hole;
+use crate::transcript::hidden::Said;
 use crate::transcript::{Phase, What};
 
 /// The command that captures a connection in full on Windows, without anything to install.
 const ON_WINDOWS: &str = "on Windows: `pktmon start --capture --pkt-size 0 --comp nics -f rdp.etl`, reproduce, `pktmon stop`, `pktmon etl2pcap rdp.etl --out rdp.pcapng`";
+
+/// What a side said of the end, where the capture does not show of what it was the end.
+fn announcement(case: &Case<'_>) -> Option<Evidence> {
+    let said = case.progress.hidden.last(|line| matches!(line.said, Said::Ultimatum(_)))?;
+    (!said.text.is_empty()).then(|| case.line(said))
+}
 
 /// Finds where a close would be explained by what was not captured. Who closed is seen, and why is not.
 pub fn holed(case: &Case<'_>) -> Option<Finding> {
@@ -98,6 +105,7 @@ pub fn judge(case: &Case<'_>) -> Finding {
             .find(|seen| seen.side != side && seen.marks.has(Marks::ACKS_UNSEEN))?;
         Some(case.packet(told, format!("acknowledges bytes of the {side} that were not captured")))
     }))
+    .because(announcement(case))
     .because(case.close_evidence())
     .remedy(what_next)
     .remedy(ON_WINDOWS)

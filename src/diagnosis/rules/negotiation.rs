@@ -178,8 +178,17 @@ pub fn not_rdp(case: &Case<'_>) -> Option<Finding> {
 /// An answer to the Connection Request that is well formed and cannot come from Remote Desktop: a TLS alert before anybody began TLS,
 /// or the request itself, as an echo service sends it back.
 fn other_service(case: &Case<'_>) -> Option<Finding> {
-    case.t.request()?;
-    if case.t.client_hello().is_some() || case.t.confirm().is_some() {
+    let t = case.t;
+    // Where the request was not captured the server's own numbers tell that it had said nothing before.
+    let half = &t.tcp.half.server;
+    let first_word = half
+        .isn
+        .zip(half.first_data)
+        .filter(|(isn, first)| first.seq == isn.wrapping_add(1));
+    let speaks_first = first_word
+        .map(|(_, first)| first.no)
+        .filter(|_| t.only_side() == Some(Side::Server));
+    if t.request().is_none() && speaks_first.is_none() || t.client_hello().is_some() || t.confirm().is_some() {
         return None;
     }
     let (moment, what) = case.t.outer().find_map(|moment| match (&moment.what, moment.side) {
@@ -190,7 +199,7 @@ fn other_service(case: &Case<'_>) -> Option<Finding> {
         _ => None,
     })?;
     // The first answer may be what was not captured.
-    if case.has_hole(Timestamp(i64::MIN), moment.at) {
+    if speaks_first != Some(moment.frames.first) && case.has_hole(Timestamp(i64::MIN), moment.at) {
         return None;
     }
     let verdict = Verdict::new(

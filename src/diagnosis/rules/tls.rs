@@ -4,21 +4,17 @@ use crate::capture::Timestamp;
 use crate::diagnosis::case::{Case, Finding, human};
 use crate::diagnosis::causes::{
     ABORTED_BY_CLIENT, CERTIFICATE_BAD, CERTIFICATE_EXPIRED, CERTIFICATE_NAME_MISMATCH, CERTIFICATE_NOT_YET_VALID,
-    CERTIFICATE_UNTRUSTED, MIDDLEBOX_RESET, TLS_ALERT, TLS_CIPHER_MISMATCH, TLS_CLOSED_BY_CLIENT, TLS_CLOSED_BY_SERVER,
-    TLS_VERSION_MISMATCH,
+    CERTIFICATE_UNTRUSTED, MIDDLEBOX_RESET, NOT_RDP_SERVICE, TLS_ALERT, TLS_CIPHER_MISMATCH, TLS_CLOSED_BY_CLIENT,
+    TLS_CLOSED_BY_SERVER, TLS_VERSION_MISMATCH,
 };
 use crate::diagnosis::close::side_ended;
 use crate::diagnosis::rules::reset;
 use crate::diagnosis::verdict::{Act, Cause, Confidence, EndedBy, Evidence, Mechanism, Verdict};
-use crate::flow::Side;
+use crate::flow::{Opening, Side};
 use crate::protocol::tls::alert::Alert;
 use crate::protocol::tls::certificate::{Certificate, Validity};
-use crate::protocol::tls::handshake::HandshakeType;
 use crate::protocol::tls::record::Version;
 use crate::transcript::{Moment, Phase, SealedKind, What};
-
-/// CertificateRequest, RFC 8446 section 4.3.2.
-const CERTIFICATE_REQUEST: HandshakeType = HandshakeType(13);
 
 /// A fatal alert in clear that ended the handshake.
 pub fn alert(case: &Case<'_>) -> Option<Finding> {
@@ -46,7 +42,13 @@ pub fn alert(case: &Case<'_>) -> Option<Finding> {
     let may_answer_close = moment.side == Side::Server
         && matches!(alert.description, Alert::UNEXPECTED_MESSAGE | Alert::DECODE_ERROR)
         && case.t.only_side() == Some(Side::Server);
-    let confidence = if may_answer_close { Confidence::Possible } else { confidence };
+    // What the alert answers was not captured: it may be the Connection Request, and the service no Remote Desktop.
+    let unasked = moment.side == Side::Server && case.t.tcp.opening == Opening::MidStream && !begun_seen(case);
+    let confidence = if may_answer_close || unasked {
+        Confidence::Possible
+    } else {
+        confidence
+    };
     let who = moment.side;
     let host = case.server_label();
     let summary = if is_about_certificate(cause) {
@@ -84,8 +86,21 @@ pub fn alert(case: &Case<'_>) -> Option<Finding> {
     } else {
         verdict
     };
+    let verdict = if unasked {
+        verdict.or(
+            &NOT_RDP_SERVICE,
+            "a service that speaks TLS from its first byte answers a Connection Request with an alert, and what the client asked is not in this capture",
+        )
+    } else {
+        verdict
+    };
     let verdict = remedies(verdict, cause, case);
     Some(Finding::new(verdict, side_ended(who), Mechanism::TlsAlert).fact("alert", alert.description))
+}
+
+/// Whether anything of the negotiation or of the TLS handshake is in the capture.
+fn begun_seen(case: &Case<'_>) -> bool {
+    case.t.confirm().is_some() || case.t.client_hello().is_some() || case.t.server_hello().is_some()
 }
 
 /// What an alert means here. RFC 8446 section 6.2 gives the descriptions; which one a stack chooses for a certificate that it does not
@@ -110,17 +125,22 @@ fn meaning(case: &Case<'_>, moment: &Moment, alert: Alert) -> (&'static Cause, C
         70 | 86 => (&TLS_VERSION_MISMATCH, certain),
         71 => (&TLS_CIPHER_MISMATCH, certain),
         // handshake_failure is what OpenSSL and Schannel say when no suite fits; after the ServerHello it means something else.
-        40 if !from_client && case.t.server_hello().is_none() && !asked_for_certificate(case) => {
-            (&TLS_CIPHER_MISMATCH, Confidence::Likely)
-        }
+        40 if !from_client && !has_begun_flight(case, moment) => (&TLS_CIPHER_MISMATCH, Confidence::Likely),
         _ => (&TLS_ALERT, certain),
     }
 }
 
-fn asked_for_certificate(case: &Case<'_>) -> bool {
-    case.t
-        .outer()
-        .any(|moment| matches!(moment.what, What::Handshake(CERTIFICATE_REQUEST)))
+/// Whether the server had answered the ClientHello before this alert, so that a suite was agreed. The first thing that a server says in TLS is
+/// its ServerHello (RFC 8446 section 4), and it said so even where a snap length cut it off.
+fn has_begun_flight(case: &Case<'_>, alert: &Moment) -> bool {
+    let confirmed = case.t.confirm().map(|(confirm, _)| confirm.frames.last);
+    let of_flight = |moment: &Moment| {
+        moment.side == Side::Server
+            && !matches!(moment.what, What::Alert(_))
+            && moment.frames.last < alert.frames.first
+            && confirmed.is_none_or(|confirmed| moment.frames.first > confirmed)
+    };
+    case.t.server_hello().is_some() || case.t.outer().any(of_flight)
 }
 
 /// What is wrong with the server's certificate as far as it was seen, and whether it is a fault that every client sees.

@@ -79,6 +79,9 @@ fn too_late(case: &Case<'_>) -> Option<Finding> {
 /// Who answers a SYN later than this does not answer in time; clients wait 5 to 21 s in all, and the path is no satellite's.
 const PATIENT: Span = Span::secs(3);
 
+/// On a path that is only slow what seems lost comes within this time.
+const SLOW: Span = Span::secs(6);
+
 /// One side answers, and the other goes on as if it had not.
 fn one_way(case: &Case<'_>) -> Option<Finding> {
     let tcp = &case.t.tcp;
@@ -106,7 +109,14 @@ fn one_way(case: &Case<'_>) -> Option<Finding> {
         })
     };
     let syn_again = again(Side::Client).next();
-    let syn_ack_again: Vec<&Seen> = again(Side::Server).collect();
+    // What the server repeats within a round trip of the client's ACK was sent before it can have had that.
+    let heard_by = tcp
+        .handshake
+        .ack
+        .zip(tcp.handshake.syn)
+        .map(|((_, ack), (_, syn))| ack.plus(answered.since(syn)));
+    let in_vain = |seen: &&Seen| heard_by.is_none_or(|heard_by| seen.at > heard_by);
+    let syn_ack_again: Vec<&Seen> = again(Side::Server).filter(in_vain).collect();
     let client_answered = tcp.handshake.ack.is_some();
     // One copy may have been on its way when the server answered.
     let told_twice = again(Side::Client).count() >= 2 || case.t.window.last.since(answered) >= LONE_SYN;
@@ -127,9 +137,10 @@ fn one_way(case: &Case<'_>) -> Option<Finding> {
             "the server repeats its SYN,ACK although the client has acknowledged it and gone on",
         ));
     }
-    // The client does not repeat its SYN: it has the answer, and its ACK is what is missing.
+    // The client does not repeat its SYN: it has the answer, and its ACK is what is missing. Where it does repeat it, the answer had not come
+    // by then, and the server's copies answer that.
     let waited = case.t.window.last.since(first.at);
-    (syn_ack_again.len() >= 2 || waited >= LONE_SYN).then(|| {
+    (syn_again.is_none() && (syn_ack_again.len() > 2 || waited >= LONE_SYN)).then(|| {
         one_way_finding(
             case,
             Side::Client,
@@ -151,7 +162,9 @@ fn one_way_finding(case: &Case<'_>, lost: Side, seen: &Seen, text: &str) -> Find
     let to = lost.other();
     let view = View::of(&case.t.tcp);
     let arrives = view.sure && view.is_at(to);
-    let sure = if case.t.tcp.half[lost].retransmissions + case.t.tcp.half[to].retransmissions >= 2 {
+    let repeats = case.t.tcp.half[lost].retransmissions + case.t.tcp.half[to].retransmissions;
+    let answered = case.t.tcp.handshake.syn_ack.map(|(_, at)| case.t.window.last.since(at));
+    let sure = if repeats >= 2 && answered.is_some_and(|waited| waited >= SLOW) {
         Confidence::Likely
     } else {
         Confidence::Possible
@@ -402,6 +415,8 @@ fn dropped(case: &Case<'_>) -> Option<Finding> {
     // Every stack repeats its SYN within seconds; one that does not has given up itself, or its repetitions were not captured.
     let (confidence, tries) = match tcp.handshake.syns {
         0 | 1 => (Confidence::Possible, format!("one SYN and no more in {} gets", human(waited))),
+        // The first repetition comes after a second, and a lost SYN, a slow path or a host that is still looked for is not silence yet.
+        2 if waited < LONE_SYN => (Confidence::Possible, format!("2 SYNs in {} get", human(last.at.since(at)))),
         n => (Confidence::Likely, format!("{n} SYNs in {} get", human(last.at.since(at)))),
     };
     let verdict = Verdict::new(

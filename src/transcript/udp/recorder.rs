@@ -206,6 +206,9 @@ impl UdpRecorder {
     /// Listens to one datagram.
     pub fn datagram(&mut self, side: Side, payload: &[u8], seen: &Seen) {
         if let Parsed::Done(datagram, _) = rdpeudp::recognise(payload) {
+            if self.channel != Channel::RdpUdp {
+                self.ledger = PerSide::default();
+            }
             self.channel = Channel::RdpUdp;
             self.syn(&datagram, seen);
             return;
@@ -231,14 +234,24 @@ impl UdpRecorder {
             return;
         }
         *all = all.saturating_add(1);
-        let plain = rdpeudp::parse(payload).is_ok_and(|datagram| {
+        let plain = rdpeudp::parse(payload).ok().filter(|datagram| {
             datagram.receive_window != 0
                 && matches!(datagram.role(), Kind::Data | Kind::Ack | Kind::Fec)
                 && datagram.source_ack.is_some()
         });
-        let short = rdpeudp2::parse(payload).is_ok_and(|packet| packet.dummy || packet.flags.0 != 0);
-        *first += u32::from(plain);
-        *second += u32::from(short);
+        let short = rdpeudp2::parse(payload)
+            .ok()
+            .filter(|packet| packet.dummy || packet.flags.0 != 0);
+        *first += u32::from(plain.is_some());
+        *second += u32::from(short.is_some());
+        // As long as all of them read as one version their numbers are kept; of what they carry nothing is read without its beginning.
+        match (plain, short, &self.tally) {
+            (Some(datagram), _, [all, first, _]) if first == all => self.reckon_first(side, &datagram, seen),
+            // Until now they could have been of the other version.
+            (None, Some(_), [all, first, second]) if second == all && first + 1 == *all => self.ledger = PerSide::default(),
+            (_, Some(packet), [all, _, second]) if second == all => self.reckon_second(side, &packet, seen),
+            _ => self.ledger = PerSide::default(),
+        }
         self.channel = match self.tally {
             // Three of sixteen flags must be clear in every datagram, and what the others announce must fit.
             [all, first, _] if first == all && all >= 8 => Channel::RdpUdpUnproven,
@@ -300,15 +313,11 @@ impl UdpRecorder {
             self.unread += 1;
             return;
         };
-        let stamp = Stamp::from(seen);
-        if let Some(highest) = datagram.source_ack {
-            let delayed = datagram.flags.contains(Flags::ACKDELAYED);
-            self.ledger[side.other()].acknowledge(highest, &datagram.ack_vector, delayed, stamp);
-        }
+        let before = self.ledger[side].repeats;
+        self.reckon_first(side, &datagram, seen);
         if let Some(fec) = &datagram.fec {
             self.fec += 1;
             self.first_fec.get_or_insert((*seen, fec.range));
-            self.ledger[side].number(fec.coded);
         }
         if !datagram.ack_vector.is_empty() {
             self.vectors.0 += 1;
@@ -321,10 +330,23 @@ impl UdpRecorder {
             self.fin.get_or_insert(*seen);
         }
         if let Some(source) = datagram.source {
-            let before = self.ledger[side].repeats;
-            self.ledger[side].note(source.coded, source.start, seen.len, stamp);
             self.again(side, before, seen);
             self.data(side, source.start, u32::MAX, source.payload, seen);
+        }
+    }
+
+    /// What a datagram of versions 1 and 2 acknowledges, and its own number.
+    fn reckon_first(&mut self, side: Side, datagram: &Datagram<'_>, seen: &Seen) {
+        let stamp = Stamp::from(seen);
+        if let Some(highest) = datagram.source_ack {
+            let delayed = datagram.flags.contains(Flags::ACKDELAYED);
+            self.ledger[side.other()].acknowledge(highest, &datagram.ack_vector, delayed, stamp);
+        }
+        if let Some(fec) = &datagram.fec {
+            self.ledger[side].number(fec.coded);
+        }
+        if let Some(source) = &datagram.source {
+            self.ledger[side].note(source.coded, source.start, seen.len, stamp);
         }
     }
 
@@ -334,10 +356,26 @@ impl UdpRecorder {
             self.unread += 1;
             return;
         };
+        let before = self.ledger[side].repeats;
+        self.reckon_second(side, &packet, seen);
+        if let Some(vector) = &packet.ack_vector {
+            self.vectors.0 += 1;
+            if vector.runs.iter().any(|(arrived, _)| !arrived) {
+                self.vectors.1.get_or_insert(*seen);
+            }
+        }
+        if let (Some(_), Some((start, data)), false) = (packet.data_sequence, packet.data, packet.dummy) {
+            self.again(side, before, seen);
+            self.data(side, u32::from(start), 0xFFFF, &data, seen);
+        }
+    }
+
+    /// What a datagram of version 3 acknowledges, and its own number.
+    fn reckon_second(&mut self, side: Side, packet: &rdpeudp2::Packet, seen: &Seen) {
         let stamp = Stamp::from(seen);
         let other = &mut self.ledger[side.other()];
         other.shorten();
-        if let Some(ack) = packet.ack {
+        if let Some(ack) = &packet.ack {
             let number = u32::from(ack.sequence);
             other.acknowledge_one(number, Some(Span::millis(i64::from(ack.delay_ms))), stamp);
             for before in 1..=u32::from(ack.delayed) {
@@ -345,10 +383,6 @@ impl UdpRecorder {
             }
         }
         if let Some(vector) = &packet.ack_vector {
-            self.vectors.0 += 1;
-            if vector.runs.iter().any(|(arrived, _)| !arrived) {
-                self.vectors.1.get_or_insert(*seen);
-            }
             let mut number = u32::from(vector.base);
             for &(arrived, count) in &vector.runs {
                 for _ in 0..count {
@@ -361,13 +395,10 @@ impl UdpRecorder {
                 }
             }
         }
-        if let (Some(sequence), Some((start, data)), false) = (packet.data_sequence, packet.data, packet.dummy) {
-            let before = self.ledger[side].repeats;
+        if let (Some(sequence), Some((start, _)), false) = (packet.data_sequence, &packet.data, packet.dummy) {
             let ledger = &mut self.ledger[side];
             ledger.shorten();
-            ledger.note(u32::from(sequence), u32::from(start), seen.len, stamp);
-            self.again(side, before, seen);
-            self.data(side, u32::from(start), 0xFFFF, &data, seen);
+            ledger.note(u32::from(sequence), u32::from(*start), seen.len, stamp);
         }
     }
 
@@ -445,6 +476,10 @@ impl UdpRecorder {
             ),
             (None, None) => (empty, Vec::new(), PerSide::default(), PerSide::default()),
         };
+        let ledger = match self.channel {
+            Channel::Unknown => PerSide::default(),
+            Channel::RdpUdp | Channel::RdpUdpUnproven | Channel::Dtls => self.ledger,
+        };
         repeats.extend(self.stream_repeats);
         repeats.sort_by_key(|repeat| repeat.seen.no);
         Heard {
@@ -456,7 +491,7 @@ impl UdpRecorder {
             holes,
             latest_message,
             largest_flight,
-            ledger: self.ledger,
+            ledger,
             stalled,
             fec: self.fec,
             first_fec: self.first_fec,

@@ -37,6 +37,14 @@ fn from(side: Side) -> String {
     format!("from the {side} to the {}", side.other())
 }
 
+/// What times are counted from, in words.
+fn begun(case: &UdpCase<'_>) -> &'static str {
+    match case.t.is_midstream() {
+        true => "its first datagram here",
+        false => "it had begun",
+    }
+}
+
 /// Only large datagrams vanish.
 pub fn by_size(case: &UdpCase<'_>) -> Option<Finding> {
     acknowledged_by_size(case)
@@ -321,8 +329,10 @@ pub fn alone(case: &UdpCase<'_>) -> Option<Finding> {
         count >= SEALED && lasted > Span(half.longest_alone.0.saturating_mul(2))
     };
     let spoke = !session || must_answer || last_of_other.at > case.progress.entered;
+    // Where the capture begins in the session the other side had spoken in it before, and how is not known.
+    let heard = spoke || case.t.is_midstream();
     let enough = if session {
-        count >= UNANSWERED && lasted >= SILENT && beyond && spoke
+        count >= UNANSWERED && lasted >= SILENT && beyond && heard
     } else {
         (count >= UNANSWERED && lasted >= REPEATED) || (count >= 2 && lasted >= REPEATED && case.t.watched_after() >= SILENT)
     };
@@ -342,7 +352,7 @@ pub fn alone(case: &UdpCase<'_>) -> Option<Finding> {
         .find_map(|icmp| rejected::meaning(&icmp.message).map(|words| (icmp, words)));
     let when = match (session, idle) {
         (true, Some(idle)) => format!("after {} in which neither side sent anything", human(idle)),
-        (true, None) => format!("{} after it had begun", human(after)),
+        (true, None) => format!("{} after {}", human(after), begun(case)),
         (false, _) => format!("in the {} handshake, after the first answers", case.phase_words()),
     };
     let summary = case.summary(format!(
@@ -352,7 +362,7 @@ pub fn alone(case: &UdpCase<'_>) -> Option<Finding> {
     ));
     let verdict = Verdict::new(
         &UDP_DROPPED,
-        if count >= UNANSWERED && !left {
+        if count >= UNANSWERED && !left && spoke {
             Confidence::Likely
         } else {
             Confidence::Possible
@@ -487,15 +497,22 @@ pub fn one_way(case: &UdpCase<'_>) -> Option<Finding> {
     let other = case.t.udp.half[side.other()].last?;
     let up = stuck.first.at.since(case.t.started());
     let summary = case.summary(format!(
-        "{} lost one direction {} after it had begun: nothing arrives any more {}, while the {} is still heard",
+        "{} lost one direction {} after {}: nothing arrives any more {}, while the {} is still heard",
         case.server_label(),
         human(up),
+        begun(case),
         from(side),
         side.other()
     ));
+    // Without the handshake the numbers are read as what they must be, and nothing proves it.
+    let confidence = if case.t.is_midstream() {
+        Confidence::Possible
+    } else {
+        Confidence::Likely
+    };
     let verdict = Verdict::new(
         &UDP_DROPPED,
-        Confidence::Likely,
+        confidence,
         Act::Network,
         summary,
         case.shows(
