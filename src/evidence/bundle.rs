@@ -20,11 +20,11 @@ use crate::report::model::{Attempt, Overall, Report};
 use crate::report::{View, json, markdown};
 
 /// The name of the slice in a bundle.
-pub const SLICE: &str = "slice.pcapng";
+pub const SLICE: &str = staging::FILES[3];
 const COPY: &str = "copy.pcapng";
 const REDACTED: &str = "redacted.pcapng";
-const REPORTS: [&str; 3] = ["report.html", "report.md", "report.json"];
-const README: &str = "README.txt";
+const REPORTS: [&str; 3] = [staging::FILES[0], staging::FILES[1], staging::FILES[2]];
+const README: &str = staging::FILES[4];
 /// The program and its version, as slices and READMEs name it.
 pub const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 

@@ -9,8 +9,18 @@ use zip::{CompressionMethod, ZipWriter};
 
 use crate::evidence::hashing::Hashing;
 
-/// A file that only a bundle has: a folder with it may be replaced.
+/// A file that only a bundle has.
 pub const MANIFEST: &str = "manifest.sha256";
+/// What a bundle holds: a folder with a manifest and nothing besides these may be replaced.
+pub const FILES: [&str; 6] = [
+    "report.html",
+    "report.md",
+    "report.json",
+    "slice.pcapng",
+    "README.txt",
+    MANIFEST,
+];
+
 
 /// A folder beside the goal. What is still in it when it goes out of scope is removed.
 #[derive(Debug)]
@@ -137,15 +147,33 @@ pub fn close(out: BufWriter<File>) -> io::Result<()> {
 /// Why `goal` must not be made, if so.
 ///
 /// # Errors
-/// [`io::ErrorKind::AlreadyExists`] where it exists and `force` is not given, or it is a folder that is no bundle.
+/// [`io::ErrorKind::AlreadyExists`] where it exists and `force` is not given, or it is a folder that is no bundle or holds more.
 pub fn refuse_existing(goal: &Path, force: bool) -> io::Result<()> {
     let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
     match fs::symlink_metadata(goal) {
         Err(_) => Ok(()),
         Ok(about) if about.is_dir() && !goal.join(MANIFEST).is_file() => refuse("is a folder and no bundle; it is left alone"),
         Ok(_) if !force => refuse("exists already; --force overwrites it"),
+        Ok(about) if about.is_dir() => match foreign(goal)? {
+            Some(name) => refuse(&format!(
+                "holds {name}, which is no part of a bundle; the folder is left alone"
+            )),
+            None => Ok(()),
+        },
         Ok(_) => Ok(()),
     }
+}
+
+/// Something in a folder that is no file of a bundle.
+fn foreign(folder: &Path) -> io::Result<Option<String>> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !FILES.contains(&name.as_str()) || !entry.file_type()?.is_file() {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 /// The SHA-256 of a file in lower-case hex.
@@ -211,6 +239,22 @@ mod tests {
         staging().promote_folder(false).unwrap();
         assert!(staging().promote_folder(false).is_err());
         staging().promote_folder(true).unwrap();
+        // Something of the user's beside the bundle, and a folder under the name of a file.
+        for (name, is_folder) in [("diary", false), ("report.md", true)] {
+            let foreign = goal.join(name);
+            if is_folder {
+                fs::create_dir(&foreign).unwrap();
+            } else {
+                fs::write(&foreign, "dear").unwrap();
+            }
+            let error = staging().promote_folder(true).unwrap_err();
+            assert!(error.to_string().contains(name) && foreign.exists(), "{error}");
+            if is_folder {
+                fs::remove_dir(&foreign).unwrap();
+            } else {
+                fs::remove_file(&foreign).unwrap();
+            }
+        }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
