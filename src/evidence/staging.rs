@@ -1,6 +1,6 @@
 //! Output that is whole or not there: everything is made in a folder beside the goal and renamed at the end.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -21,6 +21,14 @@ pub const FILES: [&str; 6] = [
     MANIFEST,
 ];
 
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Whoever the system's settings let.
+    Usual,
+    /// Its owner alone.
+    Owner,
+}
 
 /// A folder beside the goal. What is still in it when it goes out of scope is removed.
 #[derive(Debug)]
@@ -174,6 +182,49 @@ fn foreign(folder: &Path) -> io::Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// Writes `path` whole or not at all: beside it first, renamed at the end. Devices and pipes are written directly.
+///
+/// # Errors
+/// Where it exists and `force` is not given, or those of writing.
+pub fn write_whole(
+    path: &Path,
+    readers: Readers,
+    force: bool,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        let mut out = BufWriter::new(OpenOptions::new().write(true).open(path)?);
+        return write(&mut out).and_then(|()| out.flush());
+    }
+    let beside = with_suffix(path, "part");
+    let written = create_for(&beside, readers).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        write(&mut out)?;
+        close(out)?;
+        if !force && fs::exists(path)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        fs::rename(&beside, path)
+    });
+    if written.is_err() {
+        // The error that matters is the first one.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+fn create_for(path: &Path, readers: Readers) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if readers == Readers::Owner {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    #[cfg(not(unix))]
+    let _ = readers;
+    options.open(path)
 }
 
 /// The SHA-256 of a file in lower-case hex.

@@ -302,6 +302,35 @@ fn a_bundle_is_whole_and_checks_out() {
     assert_eq!(left, [] as [&str; 0]);
 }
 
+#[test]
+fn a_way_back_that_cannot_be_written_leaves_no_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = golden::captures().join("timer-reset-client-180/client.pcapng");
+    let run = |options: &[&str], goal: &Path, map: &Path| {
+        let mut command = assert_cmd::Command::cargo_bin("rdpwhy").unwrap();
+        command.args(options).arg(goal).arg("--map").arg(map).arg(&capture);
+        command.assert()
+    };
+    let nowhere = folder.path().join("nowhere/map.json");
+    let goal = folder.path().join("goal");
+    for options in [
+        &["triage", "-q", "--redact", "--evidence"][..],
+        &["slice", "--redact", "-o"],
+        &["redact", "-o"],
+    ] {
+        run(options, &goal, &nowhere).code(2);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{options:?}");
+    }
+    let map = folder.path().join("map.json");
+    run(&["redact", "-o"], &goal, &map).success();
+    assert!(goal.is_file());
+    #[cfg(unix)]
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(map).unwrap().permissions()) & 0o777,
+        0o600
+    );
+}
+
 fn without_secrets(slice: Vec<u8>) -> Vec<u8> {
     let about = SectionSummary::default();
     let notes = Notes::default();
