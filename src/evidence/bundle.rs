@@ -97,6 +97,8 @@ pub struct Made {
     pub frames: u64,
     /// What the user should know: a verdict that the slice does not bear out, secrets that were passed over.
     pub warnings: Vec<String>,
+    /// The report about the slice, in which there are only pseudonyms, where redaction of an attempt was asked for.
+    pub redacted: Option<Report>,
 }
 
 /// Triage of a slice, with the options of the first run; names in them pass through the function first.
@@ -223,6 +225,7 @@ pub fn redact_file(
     Ok(Made {
         frames: removed.frames,
         warnings: removed.words(),
+        redacted: None,
     })
 }
 
@@ -480,12 +483,15 @@ impl Sliced {
                 self.copied.secrets_passed_over
             ));
         }
-        if let Some((_, removed)) = &self.redactor {
+        let report = self.report;
+        let redacted = self.redactor.map(|(_, removed)| {
             warnings.extend(removed.words());
-        }
+            report
+        });
         Made {
             frames: self.numbers.len() as u64,
             warnings,
+            redacted,
         }
     }
 

@@ -303,6 +303,53 @@ fn a_bundle_is_whole_and_checks_out() {
 }
 
 #[test]
+fn what_is_printed_beside_a_redacted_bundle_knows_no_names() {
+    let folder = tempfile::tempdir().unwrap();
+    for (case, secrets) in [
+        (
+            "nla-wrong-password-tls12",
+            &["10.1.1.10", "anna", "10.1.3.20", "client.pcapng"][..],
+        ),
+        ("device-many-flows", &["10.1.", "client.pcapng"]),
+    ] {
+        let capture = golden::captures().join(case).join("client.pcapng");
+        for format in rdpwhy::report::FORMATS {
+            let goal = folder.path().join(format!("{case}-{}", format.name));
+            let written = folder.path().join(format!("{case}-{}.out", format.name));
+            let mut command = assert_cmd::Command::cargo_bin("rdpwhy").unwrap();
+            command.args(["triage", "--redact", "--format", format.name]).arg(&capture);
+            command.arg("--evidence").arg(&goal).arg("-o").arg(&written);
+            let done = command.assert().code(1);
+            let output = done.get_output();
+            let report = std::fs::read_to_string(&written).unwrap();
+            let bundled = std::fs::read_to_string(goal.join("report.md")).unwrap();
+            assert!(!report.is_empty() && output.stdout.is_empty());
+            for secret in secrets {
+                assert!(!report.contains(secret), "{case} as {} tells {secret}", format.name);
+                assert!(!bundled.contains(secret), "{case}: the bundle tells {secret}");
+            }
+            let several = String::from_utf8_lossy(&output.stderr).contains("the attempt of the bundle alone");
+            assert_eq!(several, case == "device-many-flows");
+        }
+    }
+}
+
+#[test]
+fn a_report_is_not_printed_where_there_are_no_pseudonyms() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().join("empty.pcap");
+    let header = b"\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\x04\0\x01\0\0\0";
+    std::fs::write(&none, header).unwrap();
+    let mut command = assert_cmd::Command::cargo_bin("rdpwhy").unwrap();
+    command
+        .args(["triage", "--redact", "--evidence"])
+        .arg(folder.path().join("bundle"))
+        .arg(none);
+    let done = command.assert().code(3);
+    assert!(done.get_output().stdout.is_empty());
+}
+
+#[test]
 fn a_way_back_that_cannot_be_written_leaves_no_bundle() {
     let folder = tempfile::tempdir().unwrap();
     let capture = golden::captures().join("timer-reset-client-180/client.pcapng");

@@ -66,20 +66,21 @@ fn whole(path: &Path) -> PathBuf {
     })
 }
 
-/// Makes the bundle of `--evidence`.
+/// Makes the bundle of `--evidence`, and gives its report where that was redacted.
 ///
 /// # Errors
 /// What could not be read or written.
-pub fn bundle(args: &TriageArgs, report: &Report, zone: &TimeZone) -> anyhow::Result<()> {
-    let Some(goal) = &args.evidence.evidence else { return Ok(()) };
+pub fn bundle(args: &TriageArgs, report: &Report, zone: &TimeZone) -> anyhow::Result<Option<Report>> {
+    let Some(goal) = &args.evidence.evidence else {
+        return Ok(None);
+    };
     interrupt::clean_up(goal)?;
     let done = cut(args, &args.evidence.cut, report, zone, |order, triage, tick| {
         bundle::make(order, Packets::File, goal, triage, tick)
     })?;
-    if let Some(made) = done {
-        complain(&format!("{}: {} frames of the attempt", goal.display(), made.frames));
-    }
-    Ok(())
+    let Some(made) = done else { return Ok(None) };
+    complain(&format!("{}: {} frames of the attempt", goal.display(), made.frames));
+    Ok(made.redacted)
 }
 
 /// Writes a slice.
