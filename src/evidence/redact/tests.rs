@@ -278,3 +278,179 @@ fn what_a_relay_is_told_keeps_its_form() {
     let said = &frames[0][42..];
     assert!(said.len() == message.len() && said[..28] == message[..28] && said[28..32] != address.to_be_bytes());
 }
+
+/// One element of DER.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let len = content.len();
+    let length = match len {
+        0..0x80 => vec![len as u8],
+        _ => [&[0x82], &(len as u16).to_be_bytes()[..]].concat(),
+    };
+    [&[tag][..], &length, content].concat()
+}
+
+fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
+    der(0x30, &parts.concat())
+}
+
+const CIPHER: &[u8] = b"\x30\x0c\x02\x01\x05SEALEDSEA and what could be guessed with it \x9f\xf0";
+const CHECKSUM: &[u8] = &[0xc5, 0x11, 0xde, 0x5f, 0x01, 0xaa, 0xbb, 0xcc, 0xdd, 0x10, 0xf2, 0x81];
+
+/// EncryptedData: etype, kvno, cipher.
+fn sealed() -> Vec<u8> {
+    sequence(&[
+        der(0xa0, &der(2, &[18])),
+        der(0xa1, &der(2, &[2])),
+        der(0xa2, &der(4, CIPHER)),
+    ])
+}
+
+/// A principal's name: kind and components.
+fn principal(name: &str) -> Vec<u8> {
+    let parts: Vec<Vec<u8>> = name.split('/').map(|part| der(0x1b, part.as_bytes())).collect();
+    sequence(&[der(0xa0, &der(2, &[2])), der(0xa1, &sequence(&parts))])
+}
+
+/// Pre-authentication data: kind and value.
+fn padata(kind: u8, value: &[u8]) -> Vec<u8> {
+    sequence(&[der(0xa1, &der(2, &[kind])), der(0xa2, &der(4, value))])
+}
+
+fn ticket() -> Vec<u8> {
+    let parts = [
+        der(0xa0, &der(2, &[5])),
+        der(0xa1, &der(0x1b, b"MEYER.EXAMPLE")),
+        der(0xa2, &principal("TERMSRV/rds.meyer.example")),
+        der(0xa3, &sealed()),
+    ];
+    der(0x61, &sequence(&parts))
+}
+
+/// TGS-REQ with the AP-REQ that proves who asks, a checksum, an encrypted timestamp and a smart card's data.
+fn tgs_request() -> Vec<u8> {
+    let ap = [
+        der(0xa0, &der(2, &[5])),
+        der(0xa1, &der(2, &[14])),
+        der(0xa2, &der(3, &[0, 0, 0, 0, 0])),
+        der(0xa3, &ticket()),
+        der(0xa4, &sealed()),
+    ];
+    let checksum = sequence(&[der(0xa0, &der(2, &[16])), der(0xa1, &der(4, CHECKSUM))]);
+    let card = sequence(&[der(0x80, b"\x01certificate of anna meyer\x02")]);
+    let padata = [
+        padata(1, &der(0x6e, &sequence(&ap))),
+        padata(2, &sealed()),
+        padata(16, &card),
+        padata(36, &checksum),
+        padata(38, CHECKSUM),
+    ];
+    let body = [
+        der(0xa0, &der(3, &[0, 0x40, 0x81, 0, 0])),
+        der(0xa2, &der(0x1b, b"MEYER.EXAMPLE")),
+        der(0xa3, &principal("TERMSRV/rds.meyer.example")),
+        der(0xa5, &der(0x18, b"20370913024805Z")),
+        der(0xa7, &der(2, &[1, 2, 3, 4])),
+        der(0xa8, &sequence(&[der(2, &[18]), der(2, &[17])])),
+        der(0xaa, &sealed()),
+    ];
+    let request = [
+        der(0xa1, &der(2, &[5])),
+        der(0xa2, &der(2, &[12])),
+        der(0xa3, &sequence(&padata)),
+        der(0xa4, &sequence(&body)),
+    ];
+    der(0x6c, &sequence(&request))
+}
+
+/// Fails where three bytes or more of something sealed are left.
+fn assert_unsealed(bytes: &[u8], what: &str) {
+    for part in CIPHER.windows(4).chain(CHECKSUM.windows(4)) {
+        assert!(!bytes.windows(4).any(|window| window == part), "{what} tells {part:x?}");
+    }
+}
+
+#[test]
+fn nothing_sealed_by_a_password_is_left_of_kerberos() {
+    let message = tgs_request();
+    let framed = [&(message.len() as u32).to_be_bytes()[..], &message].concat();
+    for frames in [vec![udp(88, &message)], stream(88, &[&framed])] {
+        let (out, frames) = redacted(LinkType::ETHERNET, &frames);
+        assert_clean(&out, &["meyer", "anna"], "the request");
+        assert_unsealed(&out, "the request");
+        let said = frames.last().unwrap();
+        let said = &said[said.len() - message.len()..];
+        let Parsed::Done(before, _) = crate::protocol::kerberos::parse(&message) else {
+            panic!("the request is none");
+        };
+        let Parsed::Done(after, _) = crate::protocol::kerberos::parse(said) else {
+            panic!("the request is none any more");
+        };
+        let (before, after) = (format!("{before:?}"), format!("{after:?}"));
+        assert!(
+            before.contains("etypes: [18, 17]") && before.contains("padata: [1, 2, 16, 36, 38]"),
+            "{before}"
+        );
+        assert!(
+            after.contains("etypes: [18, 17]") && after.contains("padata: [1, 2, 16, 36, 38]"),
+            "{after}"
+        );
+        assert!(after.contains("TERMSRV/") && after.contains(".EXAMPLE"), "{after}");
+    }
+}
+
+#[test]
+fn an_extended_error_stays_in_kerberos() {
+    let status = [0x72, 0, 0, 0xc0, 0, 0, 0, 0, 1, 0, 0, 0];
+    let error = [
+        der(0xa0, &der(2, &[5])),
+        der(0xa1, &der(2, &[30])),
+        der(0xa4, &der(0x18, b"20260913024805Z")),
+        der(0xa5, &der(2, &[7])),
+        der(0xa6, &der(2, &[18])),
+        der(0xa9, &der(0x1b, b"MEYER.EXAMPLE")),
+        der(0xaa, &principal("krbtgt/MEYER.EXAMPLE")),
+        der(0xac, &der(4, &padata(3, &status))),
+    ];
+    let message = der(0x7e, &sequence(&error));
+    let (out, frames) = redacted(LinkType::ETHERNET, &[udp(88, &message)]);
+    assert_clean(&out, &["meyer"], "the error");
+    let Parsed::Done(parsed, _) = crate::protocol::kerberos::parse(&frames[0][42..]) else {
+        panic!("the error is none any more");
+    };
+    assert!(
+        format!("{parsed:?}").contains(&format!("status: Some({})", 0xc000_0072_u32)),
+        "{parsed:?}"
+    );
+}
+
+#[test]
+fn kerberos_is_redacted_wherever_it_is_cut() {
+    let message = tgs_request();
+    let whole = udp(88, &message);
+    for len in (42..whole.len()).step_by(3) {
+        let (out, frames) = redacted(LinkType::ETHERNET, &[whole[..len].to_vec()]);
+        assert_clean(
+            &out,
+            &["meyer", "anna", "EYER.E", "termsrv/rds"],
+            &format!("the first {len} bytes"),
+        );
+        assert_unsealed(&out, &format!("the first {len} bytes"));
+        assert_eq!(frames[0].len(), len);
+    }
+}
+
+#[test]
+fn what_is_no_kerberos_on_its_port_is_emptied() {
+    for junk in [
+        &b"zzkrbgarbage zzmeyer"[..],
+        b"~0meyer",
+        b"\x7e\x82\x00\x10\x30\x0d\x1b\x05meyer",
+        b"n\x19jmeyermeyer",
+    ] {
+        let (out, _) = redacted(LinkType::ETHERNET, &[udp(88, junk)]);
+        assert_clean(&out, &["meyer", "garbage"], "the datagram");
+    }
+    let behind = [der(0x6e, &sequence(&[der(0xa0, &der(2, &[5]))])), b"anna meyer".to_vec()].concat();
+    let (out, _) = redacted(LinkType::ETHERNET, &[udp(88, &behind)]);
+    assert_clean(&out, &["meyer", "anna"], "the datagram");
+}
