@@ -7,7 +7,7 @@ use super::der::{self, Kind};
 use super::names::Of;
 use super::streams::Tape;
 use super::text::{Plan, be16, be24, is_printable};
-use super::{rdp, tls};
+use super::{dns, rdp, tls};
 use crate::protocol::preamble::{self, Preamble};
 use crate::protocol::{Parsed, stun};
 
@@ -30,7 +30,7 @@ const TEXT: usize = 5;
 pub(super) fn stream(tape: &Tape, ports: [u16; 2], by: &mut Pseudonyms) -> Plan {
     let mut plan = Plan::default();
     let end = if ports.contains(&DNS) {
-        framed(tape, &mut plan, 2, |body, plan| dns(body, by, plan))
+        framed(tape, &mut plan, 2, |body, plan| dns::redact(body, by, plan))
     } else if ports.contains(&KERBEROS) {
         framed(tape, &mut plan, 4, |body, plan| {
             der::redact(body, 0, Kind::Kerberos, by, plan)
@@ -351,7 +351,7 @@ pub(super) fn datagram(bytes: &[u8], ports: [u16; 2], rdp: bool, by: &mut Pseudo
     let mut plan = Plan::default();
     let on = |of: &[u16]| ports.iter().any(|port| of.contains(port));
     if on(&DNS_LIKE) {
-        dns(bytes, by, &mut plan);
+        dns::redact(bytes, by, &mut plan);
         plan.keep(0..bytes.len());
     } else if on(&[KERBEROS]) {
         der::redact(bytes, 0, Kind::Kerberos, by, &mut plan);
@@ -475,93 +475,4 @@ fn empty_text(run: &mut Vec<usize>, plan: &mut Plan) {
         run.iter().for_each(|at| plan.fill(*at, 1, b'x'));
     }
     run.clear();
-}
-
-/// A DNS message (RFC 1035 section 4): labels in place, addresses in answers, texts.
-fn dns(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
-    if walk_dns(bytes, by, plan).is_none() {
-        // What cannot be walked to its end is emptied behind the header, names that were found before included.
-        plan.fill(12, bytes.len().saturating_sub(12), 0);
-    }
-}
-
-fn walk_dns(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) -> Option<()> {
-    let questions = be16(bytes, 4)?;
-    let records = be16(bytes, 6)? + be16(bytes, 8)? + be16(bytes, 10)?;
-    let mut at = 12;
-    for _ in 0..questions {
-        at = name(bytes, at, by, plan)? + 4;
-    }
-    for _ in 0..records {
-        let head = name(bytes, at, by, plan)?;
-        let (kind, len) = (be16(bytes, head)?, be16(bytes, head + 8)?);
-        let start = head + 10;
-        let data = bytes.get(start..start + len)?;
-        match (kind, data) {
-            (1, [a, b, c, d]) => plan.put(start, by.addresses.v4(Ipv4Addr::new(*a, *b, *c, *d)).octets().to_vec()),
-            (28, _) => {
-                let v6 = data.first_chunk::<16>().filter(|_| len == 16)?;
-                plan.put(start, by.addresses.v6(Ipv6Addr::from(*v6)).octets().to_vec());
-            }
-            // NS, CNAME, PTR, DNAME; MX; SRV; SOA.
-            (2 | 5 | 12 | 39, _) => {
-                name(bytes, start, by, plan)?;
-            }
-            (15, _) => {
-                name(bytes, start + 2, by, plan)?;
-            }
-            (33, _) => {
-                name(bytes, start + 6, by, plan)?;
-            }
-            (6, _) => {
-                let second = name(bytes, start, by, plan)?;
-                name(bytes, second, by, plan)?;
-            }
-            // OPT: options may name the client's network.
-            (41, _) => plan.fill(start, len, 0),
-            _ => plan.fill(start, len, 0),
-        }
-        at = start + len;
-    }
-    Some(())
-}
-
-/// A name in place, label by label; gives where it ends.
-fn name(bytes: &[u8], mut at: usize, by: &mut Pseudonyms, plan: &mut Plan) -> Option<usize> {
-    let begin = at;
-    let mut labels: Vec<(usize, &[u8])> = Vec::new();
-    let end = loop {
-        match *bytes.get(at)? {
-            0 => break at + 1,
-            0xc0.. => break at + 2,
-            len @ 1..=63 => {
-                labels.push((at + 1, bytes.get(at + 1..at + 1 + usize::from(len))?));
-                at += 1 + usize::from(len);
-            }
-            _ => return None,
-        }
-        if at - begin > 255 {
-            return None;
-        }
-    };
-    // Replaced as one text, so that a top-level domain is known by its place.
-    let closed = bytes.get(at) == Some(&0);
-    let whole: Vec<String> = labels
-        .iter()
-        .map(|(_, label)| String::from_utf8_lossy(label).into_owned())
-        .collect();
-    let mut text = whole.join(".");
-    if !closed {
-        // More labels follow elsewhere.
-        text.push_str(".-.x");
-    }
-    let replaced = by.names.text(&text, Of::Host);
-    for ((place, label), new) in labels.iter().zip(replaced.split('.')) {
-        if new.len() == label.len() && !label.contains(&b'.') {
-            plan.put(*place, new.as_bytes().to_vec());
-        } else {
-            plan.fill(*place, label.len(), b'x');
-        }
-    }
-    Some(end)
 }

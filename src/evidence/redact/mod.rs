@@ -6,6 +6,7 @@
 mod address;
 mod content;
 mod der;
+mod dns;
 mod frame;
 mod names;
 mod rdp;

@@ -454,3 +454,60 @@ fn what_is_no_kerberos_on_its_port_is_emptied() {
     let (out, _) = redacted(LinkType::ETHERNET, &[udp(88, &behind)]);
     assert_clean(&out, &["meyer", "anna"], "the datagram");
 }
+
+/// A name as DNS writes it.
+fn labels(name: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    for label in name.split('.') {
+        out.push(label.len() as u8);
+        out.extend_from_slice(label.as_bytes());
+    }
+    out.push(0);
+    out
+}
+
+fn question(name: &str) -> Vec<u8> {
+    let mut message = vec![0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    message.extend(labels(name));
+    message.extend([0, 12, 0, 1]);
+    message
+}
+
+#[test]
+fn what_follows_the_records_of_dns_is_emptied() {
+    let mut message = question("rds.meyer.example");
+    message.extend_from_slice(b"anna at meyer's");
+    for junk in [&message[..], b"anna meyer", b"anna meyer and what else there is"] {
+        let (out, frames) = redacted(LinkType::ETHERNET, &[udp(53, junk)]);
+        assert_clean(&out, &["meyer", "anna"], "the datagram");
+        assert_eq!(frames[0].len(), 42 + junk.len());
+    }
+}
+
+#[test]
+fn reverse_names_are_those_of_the_pseudonym() {
+    let redactor = Redactor::with_key(*b"a key for tests, and only those.");
+    let v6: std::net::Ipv6Addr = "2001:db8:1:2:215:5dff:fea1:b2c3".parse().unwrap();
+    let reversed = |bits: u128| {
+        let nibbles = format!("{bits:032x}");
+        let nibbles: Vec<String> = nibbles.chars().rev().map(String::from).collect();
+        format!("{}.ip6.arpa", nibbles.join("."))
+    };
+    let expected = reversed(redactor.pseudonyms.addresses.v6(v6).to_bits());
+    let (_, frames) = redacted(LinkType::ETHERNET, &[udp(53, &question(&reversed(v6.to_bits())))]);
+    assert_eq!(frames[0][42..], question(&expected));
+    // The name of its network.
+    let zone = |name: &str| name.split('.').skip(20).collect::<Vec<&str>>().join(".");
+    let (_, frames) = redacted(LinkType::ETHERNET, &[udp(53, &question(&zone(&reversed(v6.to_bits()))))]);
+    assert_eq!(frames[0][42..], question(&zone(&expected)));
+    // In the room of three digits every number can be told.
+    let [a, b, c, d] = redactor
+        .pseudonyms
+        .addresses
+        .v4(std::net::Ipv4Addr::new(10, 177, 188, 199))
+        .octets();
+    let (_, frames) = redacted(LinkType::ETHERNET, &[udp(53, &question("199.188.177.10.in-addr.arpa"))]);
+    assert_eq!(frames[0][42..], question(&format!("{d:03}.{c:03}.{b:03}.{a}.in-addr.arpa")));
+    let (_, frames) = redacted(LinkType::ETHERNET, &[udp(53, &question("9.8.7.10.in-addr.arpa"))]);
+    assert!(!frames[0][42..].windows(4).any(|part| part == [b'9', 1, b'8', 1]));
+}
