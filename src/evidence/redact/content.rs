@@ -7,7 +7,7 @@ use super::der::{self, Kind};
 use super::names::Of;
 use super::streams::Tape;
 use super::text::{Plan, be16, be24, is_printable};
-use super::{dns, rdp, tls};
+use super::{dns, http, rdp, tls};
 use crate::protocol::preamble::{self, Preamble};
 use crate::protocol::{Parsed, stun};
 
@@ -96,7 +96,7 @@ fn walk(tape: &Tape, plan: &mut Plan, handshake: &mut Handshake, by: &mut Pseudo
                 Record::Cut => None,
             },
             _ if at > 0 && first & 3 == 0 => fast_path(tape, at, from_client, plan),
-            _ => http(tape, at, plan, by).or_else(|| line(tape, at, plan, by).map(|_| usize::MAX)),
+            _ => http::head(tape, at, plan, by).or_else(|| line(tape, at, plan, by).map(|_| usize::MAX)),
         };
         match next {
             Some(usize::MAX) | None => return at,
@@ -232,89 +232,6 @@ fn record(tape: &Tape, at: usize, plan: &mut Plan, handshake: &mut Handshake, by
     handshake.redact(cut, plan, by);
     plan.keep(at..at + 5 + there);
     if cut { Record::Cut } else { Record::Next(at + 5 + len) }
-}
-
-/// Headers of HTTP that tell how a message goes on and nothing about people.
-const PLAIN_HEADERS: [&str; 15] = [
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "upgrade",
-    "content-type",
-    "date",
-    "accept",
-    "cache-control",
-    "pragma",
-    "server",
-    "user-agent",
-    "expect",
-    "sec-websocket-version",
-    "sec-websocket-protocol",
-    "keep-alive",
-];
-
-/// Ways to log on, as HTTP and the gateway's own header name them.
-const SCHEMES: [&str; 9] = [
-    "basic",
-    "bearer",
-    "digest",
-    "kerberos",
-    "negotiate",
-    "ntlm",
-    "paa",
-    "smartcard",
-    "sspi_ntlm",
-];
-
-/// The head of one HTTP message; its body is not understood.
-fn http(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<usize> {
-    const HEAD: usize = 16 << 10;
-    let bytes = tape.get(at, tape.available(at).min(HEAD))?;
-    let first = bytes.split(|byte| *byte == b'\r').next()?;
-    let is_answer = first.starts_with(b"HTTP/1.");
-    let is_request = first.windows(9).any(|part| part.starts_with(b" HTTP/1."));
-    if !is_answer && !is_request {
-        return None;
-    }
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    if is_request {
-        let path = first.iter().position(|byte| *byte == b' ')? + 1;
-        let last = first.windows(6).rposition(|part| part == b" HTTP/")?;
-        plan.text(at + path, first.get(path..last)?, Of::Host, by);
-    }
-    let mut from = first.len() + 2;
-    let mut body = false;
-    for line in bytes.get(from..end)?.split_inclusive(|byte| *byte == b'\n') {
-        if let Some(colon) = line.iter().position(|byte| *byte == b':') {
-            let name = String::from_utf8_lossy(&line[..colon]).to_ascii_lowercase();
-            let value = line.get(colon + 1..).unwrap_or_default();
-            let lead = value.iter().take_while(|byte| **byte == b' ').count();
-            let value = value.get(lead..).unwrap_or_default();
-            let length = value
-                .iter()
-                .rposition(|byte| !byte.is_ascii_whitespace())
-                .map_or(0, |last| last + 1);
-            let value = value.get(..length).unwrap_or_default();
-            let place = at + from + colon + 1 + lead;
-            body |= (name == "content-length" && value != b"0") || name == "transfer-encoding";
-            if name.contains("auth") || name == "rdg-user-id" || name.contains("cookie") || name.contains("token") {
-                // The scheme stays, what follows holds names and secrets, in base64 mostly.
-                let word = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
-                let scheme = str::from_utf8(value.get(..word).unwrap_or_default()).unwrap_or_default();
-                let known = SCHEMES.iter().any(|one| scheme.eq_ignore_ascii_case(one));
-                let stays = if known { word } else { 0 };
-                plan.fill(place + stays, value.len() - stays, b'A');
-                if known && stays < value.len() {
-                    plan.fill(place + stays, 1, b' ');
-                }
-            } else if !PLAIN_HEADERS.contains(&name.as_str()) {
-                plan.text(place, value, Of::Host, by);
-            }
-        }
-        from += line.len();
-    }
-    plan.keep(at..at + end);
-    Some(if body { usize::MAX } else { at + end })
 }
 
 /// The first line of another protocol, by which it is known; its first word stays.

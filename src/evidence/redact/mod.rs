@@ -8,6 +8,7 @@ mod content;
 mod der;
 mod dns;
 mod frame;
+mod http;
 mod names;
 mod rdp;
 mod streams;

@@ -511,3 +511,33 @@ fn reverse_names_are_those_of_the_pseudonym() {
     let (_, frames) = redacted(LinkType::ETHERNET, &[udp(53, &question("9.8.7.10.in-addr.arpa"))]);
     assert!(!frames[0][42..].windows(4).any(|part| part == [b'9', 1, b'8', 1]));
 }
+
+#[test]
+fn of_http_only_well_known_words_stay() {
+    for (head, stays) in [
+        (
+            &b"HTTP/1.1 302 Moved for anna\r\nServer: meyersrv/1.2\r\n\r\n"[..],
+            &["HTTP/1.1 302 "][..],
+        ),
+        (
+            b"HTTP/1.1 401 Unauthorized\r\nServer: Microsoft-HTTPAPI/2.0 (meyer)\r\n\r\n",
+            &["HTTP/1.1 401 Unauthorized\r", "Microsoft-HTTPAPI/2.0 ("],
+        ),
+        (
+            b"ANNA /x HTTP/1.1meyer\r\nUser-Agent: MS-RDGateway/1.0 anna/5\r\n\r\n",
+            &[" HTTP/1.1", "User-Agent: MS-RDGateway/1.0 "],
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nServer: nginx\r\n\r\n",
+            &["HTTP/1.1 200 OK\r\nServer: nginx\r"],
+        ),
+    ] {
+        let (out, frames) = redacted(LinkType::ETHERNET, &stream(8080, &[head]));
+        assert_clean(&out, &["anna", "meyer"], "the head");
+        let said = String::from_utf8_lossy(&frames[1][54..]).into_owned();
+        assert!(
+            said.len() == head.len() && stays.iter().all(|part| said.contains(part)),
+            "{said}"
+        );
+    }
+}
