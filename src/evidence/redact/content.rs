@@ -9,7 +9,7 @@ use super::streams::Tape;
 use super::text::{Plan, be16, be24, is_printable};
 use super::{dns, http, rdp, tls};
 use crate::protocol::preamble::{self, Preamble};
-use crate::protocol::{Parsed, stun};
+use crate::protocol::{Parsed, sniff, stun};
 
 const DNS: u16 = 53;
 const KERBEROS: u16 = 88;
@@ -96,7 +96,7 @@ fn walk(tape: &Tape, plan: &mut Plan, handshake: &mut Handshake, by: &mut Pseudo
                 Record::Cut => None,
             },
             _ if at > 0 && first & 3 == 0 => fast_path(tape, at, from_client, plan),
-            _ => http::head(tape, at, plan, by).or_else(|| line(tape, at, plan, by).map(|_| usize::MAX)),
+            _ => http::head(tape, at, plan, by).or_else(|| line(tape, at, plan).map(|_| usize::MAX)),
         };
         match next {
             Some(usize::MAX) | None => return at,
@@ -234,9 +234,9 @@ fn record(tape: &Tape, at: usize, plan: &mut Plan, handshake: &mut Handshake, by
     if cut { Record::Cut } else { Record::Next(at + 5 + len) }
 }
 
-/// The first line of another protocol, by which it is known; its first word stays.
-fn line(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<()> {
-    /// So many bytes of something that is no text tell which protocol it is, and nothing else.
+/// The first line of another protocol: what of it tells which one it is stays, and nothing else.
+fn line(tape: &Tape, at: usize, plan: &mut Plan) -> Option<()> {
+    /// So many bytes of something that is no text are there still, though not as they were.
     const MAGIC: usize = 8;
     let bytes = tape.get(at, tape.available(at).min(LINE))?;
     let end = bytes
@@ -247,18 +247,20 @@ fn line(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<
     if at > 0 {
         return None;
     }
+    let telling = sniff::telling(bytes);
     if is_printable(text) {
-        let word = text.iter().position(|byte| *byte == b' ').unwrap_or(text.len().min(MAGIC));
-        plan.text(at + word, text.get(word..)?, Of::User, by);
         let ends = bytes
             .get(end..)
             .unwrap_or_default()
             .iter()
             .take_while(|byte| matches!(byte, b'\r' | b'\n'))
             .count();
+        plan.put(at, sniff::told(text));
         plan.keep(at..at + end + ends);
     } else {
-        plan.keep(at..at + MAGIC.min(bytes.len()));
+        let there = MAGIC.min(bytes.len());
+        plan.fill(at + telling, there.saturating_sub(telling), b'x');
+        plan.keep(at..at + telling.max(there));
     }
     Some(())
 }

@@ -513,6 +513,21 @@ fn reverse_names_are_those_of_the_pseudonym() {
 }
 
 #[test]
+fn of_an_unknown_protocol_no_word_is_left() {
+    for (said, left) in [
+        (&b"meyer01.meyer.example VAULT\r\npassword: secret\r\n"[..], &b""[..]),
+        (b"annameyer", b""),
+        (b"meyer\x01\x02\x03secret", b""),
+        (b"SSH-2.0-MeyerVault_1\r\n", b"SSH-2.0"),
+        (b"220 mail.meyer.example ESMTP\r\n", b"220 "),
+    ] {
+        let (out, frames) = redacted(LinkType::ETHERNET, &stream(4000, &[said]));
+        assert_clean(&out, &["meyer", "anna", "vault", "secret"], "the stream");
+        assert!(frames[1][54..].starts_with(left));
+    }
+}
+
+#[test]
 fn of_http_only_well_known_words_stay() {
     for (head, stays) in [
         (
