@@ -556,3 +556,21 @@ fn of_http_only_well_known_words_stay() {
         );
     }
 }
+
+#[test]
+fn an_address_in_the_place_of_a_name_is_that_of_the_host_or_none() {
+    let redactor = Redactor::with_key(*b"a key for tests, and only those.");
+    for last in 100..=199 {
+        let address = std::net::Ipv4Addr::new(203, 0, 113, last);
+        let pseudonym = redactor.pseudonyms.addresses.v4(address).to_string();
+        let head = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        let (_, frames) = redacted(LinkType::ETHERNET, &stream(8080, &[head.as_bytes()]));
+        let said = String::from_utf8_lossy(&frames[1][54..]).into_owned();
+        let host = if pseudonym.len() == address.to_string().len() {
+            &pseudonym
+        } else {
+            "xxx.x.xxx.xxx"
+        };
+        assert!(said.contains(&format!("Host: {host}\r")), "{said}");
+    }
+}

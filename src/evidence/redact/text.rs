@@ -45,7 +45,11 @@ impl Plan {
     /// Replaces a text in ASCII or UTF-8.
     pub(super) fn text(&mut self, at: usize, bytes: &[u8], of: Of, by: &mut Pseudonyms) {
         let replaced = match std::str::from_utf8(bytes) {
-            Ok(text) => by.names.text(text, of).into_bytes(),
+            Ok(text) => match address(text, by) {
+                // One that is longer or shorter has no room, and what has must not look like another host's.
+                Some(address) => address.into_bytes(),
+                None => by.names.text(text, of).into_bytes(),
+            },
             Err(_) => Vec::new(),
         };
         if replaced.len() == bytes.len() {
@@ -123,6 +127,12 @@ impl Plan {
     pub(super) fn forget_edits(&mut self) {
         self.edits = Vec::new();
     }
+}
+
+/// The pseudonym of an address that stands where a name may stand.
+fn address(text: &str, by: &Pseudonyms) -> Option<String> {
+    let address = text.parse().ok()?;
+    Some(by.addresses.of(address).to_string())
 }
 
 /// Letters and digits as `x`, the rest as it is.
