@@ -340,8 +340,11 @@ const SYN_HAS_ID: usize = 0x0800;
 /// Where that stands in a SYN.
 const SYN_IDS: usize = 16;
 
-/// RDP-UDP with whatever it carries: a ClientHello of TLS or DTLS is read, other text is emptied. Emptying a stretch of a sealed
-/// record that looks like text by chance takes nothing away.
+/// How far behind the begin of a datagram of RDP-UDP what it carries begins.
+const CARRIED: usize = 64;
+
+/// RDP-UDP with whatever it carries: records of TLS in clear and a ClientHello of DTLS are read, other text is emptied. Emptying a
+/// stretch of a sealed record that looks like text by chance takes nothing away.
 fn side_channel(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
     if opens_side_channel(bytes) {
         if be16(bytes, 6).is_some_and(|flags| flags & SYN_HAS_ID != 0)
@@ -354,18 +357,21 @@ fn side_channel(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
     let hello = |at: usize| {
         let rest = bytes.get(at..)?;
         match rest {
-            [22, 3, _, _, _, 1, ..] => Some((at + 9, be24(rest, 6)?, false)),
-            [22, 0xfe, ..] if rest.get(13) == Some(&1) => Some((at + 25, be24(rest, 14)?, true)),
+            [22, 0xfe, ..] if rest.get(13) == Some(&1) => Some((at + 25, be24(rest, 14)?)),
             _ => None,
         }
     };
-    let found = (0..bytes.len().min(64)).find_map(hello);
     let mut from = 0;
-    if let Some((body, len, dtls)) = found
+    if let Some((body, len)) = (0..bytes.len().min(CARRIED)).find_map(hello)
         && let Some(content) = bytes.get(body..bytes.len().min(body + len))
     {
-        plan.take(tls::message(1, content, true, dtls, by), body);
+        plan.take(tls::message(1, content, true, true, by), body);
         from = body + content.len();
+    } else if let Some(end) = orders(bytes.len())
+        .iter()
+        .find_map(|order| clear_records(bytes, order, plan, by))
+    {
+        from = end;
     }
     for step in [1, 2] {
         // Step 2 finds text in UTF-16 in either byte order.
@@ -373,6 +379,38 @@ fn side_channel(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
             empty_texts(bytes, from + phase, step, plan);
         }
     }
+}
+
+/// The orders in which the bytes of a datagram may have to be read: as they are, and as version 3 of RDP-UDP changes them, where the
+/// first and the eighth change places (MS-RDPEUDP2 section 2.2.1).
+fn orders(len: usize) -> Vec<Vec<usize>> {
+    const PREFIX: usize = 7;
+    let mut orders = vec![(0..len).collect::<Vec<usize>>(); 2];
+    if let Some(swapped) = orders.last_mut().filter(|_| len > PREFIX) {
+        swapped.swap(0, PREFIX);
+    }
+    orders
+}
+
+/// Records of TLS in clear near the begin of a datagram; says where they end.
+fn clear_records(bytes: &[u8], order: &[usize], plan: &mut Plan, by: &mut Pseudonyms) -> Option<usize> {
+    let view: Vec<u8> = order.iter().filter_map(|place| bytes.get(*place).copied()).collect();
+    let begins = |at: &usize| matches!(view.get(*at..), Some([22, 3, 0..=4, _, _, 1 | 2 | 11..=16 | 20 | 22, ..]));
+    let mut at = (0..view.len().min(CARRIED)).find(begins)?;
+    let mut handshake = Handshake::default();
+    while let Some([kind @ 20..=23, 3, 0..=4, high, low, ..]) = view.get(at..) {
+        let start = at + 5;
+        let end = (start + usize::from(u16::from_be_bytes([*high, *low]))).min(view.len());
+        if *kind == 22 && !handshake.changed {
+            handshake.bytes.extend_from_slice(view.get(start..end)?);
+            handshake.places.extend_from_slice(order.get(start..end)?);
+        }
+        handshake.changed |= *kind == 20;
+        at = end;
+    }
+    // What goes on in the next datagram is redacted as far as it goes.
+    handshake.redact(true, plan, by);
+    Some(at)
 }
 
 /// Empties runs of printable characters that stand `step` bytes from each other with nothing between them, from `from` on.

@@ -574,3 +574,35 @@ fn an_address_in_the_place_of_a_name_is_that_of_the_host_or_none() {
         assert!(said.contains(&format!("Host: {host}\r")), "{said}");
     }
 }
+
+#[test]
+fn a_certificate_on_a_side_channel_stays_one() {
+    let mut syn = vec![0xff, 0xff, 0xff, 0xff, 0, 64, 0x18, 1];
+    syn.resize(1_232, 0);
+    let dates = sequence(&[der(0x17, b"261120191825Z"), der(0x17, b"270519191825Z")]);
+    let name = sequence(&[der(
+        0x31,
+        &sequence(&[der(6, &[0x55, 4, 3]), der(0x0c, b"rds.meyer.example")]),
+    )]);
+    let certificate = sequence(&[sequence(&[name, dates.clone()])]);
+    let [_, _, high, low] = (certificate.len() as u32 + 6).to_be_bytes();
+    let [_, _, list_high, list_low] = (certificate.len() as u32 + 3).to_be_bytes();
+    let [_, _, own_high, own_low] = (certificate.len() as u32).to_be_bytes();
+    let message = [
+        &[11, 0, high, low, 0, list_high, list_low, 0, own_high, own_low][..],
+        &certificate,
+    ]
+    .concat();
+    let record = [&[22, 3, 3], &(message.len() as u16).to_be_bytes()[..], &message].concat();
+    let plain = [&[0, 0, 0, 1, 0, 64, 0, 8][..], &record, b"meyer's rest"].concat();
+    // In version 3 the first byte of the record stands before everything.
+    let mut swapped = [&[22, 4, 0x60, 1, 0, 1, 0, 0xe0][..], &record[1..], b"meyer's rest"].concat();
+    swapped.truncate(8 + record.len() - 1 + 12);
+    for data in [plain, swapped] {
+        let (out, frames) = redacted(LinkType::ETHERNET, &[udp(3389, &syn), udp(3389, &data)]);
+        assert_clean(&out, &["meyer"], "the side channel");
+        let said = &frames[1][42..];
+        assert_eq!((said.len(), &said[..13]), (data.len(), &data[..13]));
+        assert!(said.windows(dates.len()).any(|part| part == dates), "the dates are gone");
+    }
+}
