@@ -352,9 +352,9 @@ fn prepare(
         if let Some(source) = report.sources.get_mut(selection.source as usize) {
             source.sha256.clone_from(&hash);
         }
-        let notes = report
-            .attempt(order.attempt)
-            .map_or_else(Notes::default, |of| Notes::of(&report, of, &lines, TOOL));
+        let notes = report.attempt(order.attempt).map_or_else(Notes::default, |of| {
+            in_words_of_slice(Notes::of(&report, of, &lines, TOOL), &numbers)
+        });
         annotate(COPY, &notes, Origin::Kept)?;
         let again = triage(&staging.path(SLICE), &|name| name.to_owned())?;
         let in_slice = Numbers::new(copied.frames.clone(), false);
@@ -398,6 +398,14 @@ fn in_source(notes: Notes, numbers: &Numbers) -> Notes {
             .collect(),
         ..notes
     }
+}
+
+/// Renumbers the frames that notes name: whoever reads them has the slice before him.
+fn in_words_of_slice(mut notes: Notes, numbers: &Numbers) -> Notes {
+    for comment in notes.frames.values_mut().flatten() {
+        *comment = numbers.in_text(comment);
+    }
+    notes
 }
 
 /// The attempt in the report on a slice that is the one that the slice was made for: it begins with the same frame.

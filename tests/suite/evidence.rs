@@ -335,6 +335,57 @@ fn what_is_printed_beside_a_redacted_bundle_knows_no_names() {
 }
 
 #[test]
+fn frames_and_times_in_a_bundle_are_said_to_be_whose_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    for (case, file, code) in [
+        ("inject-both-ends", "server.pcapng", 1),
+        ("inject-both-ends", "client.pcapng", 1),
+        ("session-fallback-nla", "client.pcapng", 0),
+    ] {
+        let goal = folder.path().join(format!("{case}-{file}"));
+        let mut command = assert_cmd::Command::cargo_bin("rdpwhy").unwrap();
+        command.args(["triage", "-q", "--evidence"]).arg(&goal);
+        command.arg(golden::captures().join(case).join(file)).assert().code(code);
+        let page = std::fs::read_to_string(goal.join("report.html")).unwrap();
+        let said = std::fs::read_to_string(goal.join("report.md")).unwrap();
+        let is_row = |line: &&str| line.starts_with("| for |") || line.starts_with("| against |");
+        let mut lines = said.lines().skip_while(|line| !is_row(line));
+        let rows: Vec<&str> = lines.by_ref().take_while(is_row).collect();
+        assert!(!rows.is_empty());
+        for row in rows {
+            let seconds = row.split('|').nth(3).unwrap().trim();
+            assert!(page.contains(&format!("data-name=\"Seconds\">{seconds}<")), "{case}: {row}");
+        }
+        assert_eq!(
+            page.contains("Frames that a sentence names are those of the source."),
+            page.contains("In source")
+        );
+        let slice = std::fs::read(goal.join("slice.pcapng")).unwrap();
+        for (number, comment) in comments(slice) {
+            let named = comment.split("packet before (frame ").nth(1);
+            if let Some(before) = named.and_then(|rest| rest.split(')').next()) {
+                assert!(
+                    before.parse::<u64>().unwrap() < number,
+                    "{case}: slice frame {number}: {comment}"
+                );
+            }
+        }
+    }
+}
+
+/// The packet comments of a slice with the numbers of their frames there.
+fn comments(slice: Vec<u8>) -> Vec<(u64, String)> {
+    let mut comments = Vec::new();
+    let mut source = source_of(slice);
+    while let Some(event) = source.next().unwrap() {
+        if let capture::Event::Frame(frame) = event {
+            comments.extend(frame.options.comments().map(|text| (frame.no.number(), text)));
+        }
+    }
+    comments
+}
+
+#[test]
 fn a_report_is_not_printed_where_there_are_no_pseudonyms() {
     let folder = tempfile::tempdir().unwrap();
     let none = folder.path().join("empty.pcap");
