@@ -15,16 +15,16 @@ use crate::evidence::readme;
 use crate::evidence::redact::{Redactor, Removed};
 use crate::evidence::select::{Selection, shown};
 use crate::evidence::slice::{self, Notes, Origin};
-use crate::evidence::staging::{self, MANIFEST, Staging};
+use crate::evidence::staging::{self, MANIFEST, Readers, Staging};
 use crate::report::model::{Attempt, Overall, Report};
 use crate::report::{View, json, markdown};
 
 /// The name of the slice in a bundle.
-pub const SLICE: &str = "slice.pcapng";
+pub const SLICE: &str = staging::FILES[3];
 const COPY: &str = "copy.pcapng";
 const REDACTED: &str = "redacted.pcapng";
-const REPORTS: [&str; 3] = ["report.html", "report.md", "report.json"];
-const README: &str = "README.txt";
+const REPORTS: [&str; 3] = [staging::FILES[0], staging::FILES[1], staging::FILES[2]];
+const README: &str = staging::FILES[4];
 /// The program and its version, as slices and READMEs name it.
 pub const TOOL: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
 
@@ -43,6 +43,8 @@ pub struct Order<'a> {
     pub key_log: &'a [u8],
     /// Whether names and addresses are replaced.
     pub redact: bool,
+    /// Where the way back from pseudonyms to names is written to.
+    pub map: Option<&'a Path>,
     /// The options of the command line, for the README.
     pub options: &'a [String],
     /// The zone for times.
@@ -95,8 +97,8 @@ pub struct Made {
     pub frames: u64,
     /// What the user should know: a verdict that the slice does not bear out, secrets that were passed over.
     pub warnings: Vec<String>,
-    /// The way back from pseudonyms to names, where redaction was asked for.
-    pub map: Option<serde_json::Value>,
+    /// The report about the slice, in which there are only pseudonyms, where redaction of an attempt was asked for.
+    pub redacted: Option<Report>,
 }
 
 /// Triage of a slice, with the options of the first run; names in them pass through the function first.
@@ -131,7 +133,8 @@ pub fn make_slice(
     staging::refuse_existing(goal, order.force).map_err(&write)?;
     let staging = Staging::beside(goal).map_err(&write)?;
     let sliced = prepare(order, packets, &staging, goal, triage, tick)?;
-    staging.promote(SLICE, order.force).map_err(&write)?;
+    let map = order.map.zip(sliced.redactor());
+    after_map(map, order.force, || staging.promote(SLICE, order.force).map_err(&write))?;
     Ok(sliced.made())
 }
 
@@ -151,23 +154,51 @@ pub fn make(
     let staging = Staging::beside(goal).map_err(&write)?;
     let sliced = prepare(order, packets, &staging, goal, triage, tick)?;
     sliced.reports(order, &staging).map_err(&write)?;
-    let files = [REPORTS[0], REPORTS[1], REPORTS[2], SLICE, README, MANIFEST];
-    if goal
+    let zipped = goal
         .extension()
-        .is_some_and(|extension| extension.eq_ignore_ascii_case("zip"))
-    {
-        staging.promote_zipped(&files, order.force).map_err(&write)?;
-    } else {
-        staging.promote_folder(order.force).map_err(&write)?;
-    }
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("zip"));
+    after_map(order.map.zip(sliced.redactor()), order.force, || {
+        let done = if zipped {
+            staging.promote_zipped(&staging::FILES, order.force)
+        } else {
+            staging.promote_folder(order.force)
+        };
+        done.map_err(&write)
+    })?;
     Ok(sliced.made())
 }
 
-/// Redacts the whole capture at `source` into `goal`.
+/// Writes the way back and lets `appear` make the goal: pseudonyms whose way back could not be written are lost on whoever asked
+/// for it, and a way back from what did not come about is only a list of names.
+fn after_map(map: Option<(&Path, &Redactor)>, force: bool, appear: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    if let Some((path, redactor)) = map {
+        let written = staging::write_whole(path, Readers::Owner, force, |out| {
+            serde_json::to_writer_pretty(&mut *out, &redactor.map())?;
+            out.write_all(b"\n")
+        });
+        written.map_err(at(path))?;
+    }
+    let appeared = appear();
+    if let (Err(_), Some((path, _))) = (&appeared, map)
+        && path.is_file()
+    {
+        // The error that matters is the first one.
+        let _ = std::fs::remove_file(path);
+    }
+    appeared
+}
+
+/// Redacts the whole capture at `source` into `goal`, and writes the way back to `map`.
 ///
 /// # Errors
 /// See [`Error`]; nothing is left behind.
-pub fn redact_file(source: &Path, goal: &Path, force: bool, tick: &mut dyn FnMut(u64)) -> Result<Made, Error> {
+pub fn redact_file(
+    source: &Path,
+    goal: &Path,
+    map: Option<&Path>,
+    force: bool,
+    tick: &mut dyn FnMut(u64),
+) -> Result<Made, Error> {
     let write = at(goal);
     if source == Path::new("-") {
         return Err(Error::NotAFile);
@@ -189,11 +220,12 @@ pub fn redact_file(source: &Path, goal: &Path, force: bool, tick: &mut dyn FnMut
     };
     let (out, removed) = split(redactor.rewrite(&mut *capture::open(source, options)?, out, &section), goal)?;
     staging::close(out).map_err(&write)?;
-    staging.promote(SLICE, force).map_err(&write)?;
+    let map = map.map(|path| (path, &redactor));
+    after_map(map, force, || staging.promote(SLICE, force).map_err(&write))?;
     Ok(Made {
         frames: removed.frames,
         warnings: removed.words(),
-        map: Some(redactor.map()),
+        redacted: None,
     })
 }
 
@@ -320,9 +352,9 @@ fn prepare(
         if let Some(source) = report.sources.get_mut(selection.source as usize) {
             source.sha256.clone_from(&hash);
         }
-        let notes = report
-            .attempt(order.attempt)
-            .map_or_else(Notes::default, |of| Notes::of(&report, of, &lines, TOOL));
+        let notes = report.attempt(order.attempt).map_or_else(Notes::default, |of| {
+            in_words_of_slice(Notes::of(&report, of, &lines, TOOL), &numbers)
+        });
         annotate(COPY, &notes, Origin::Kept)?;
         let again = triage(&staging.path(SLICE), &|name| name.to_owned())?;
         let in_slice = Numbers::new(copied.frames.clone(), false);
@@ -366,6 +398,14 @@ fn in_source(notes: Notes, numbers: &Numbers) -> Notes {
             .collect(),
         ..notes
     }
+}
+
+/// Renumbers the frames that notes name: whoever reads them has the slice before him.
+fn in_words_of_slice(mut notes: Notes, numbers: &Numbers) -> Notes {
+    for comment in notes.frames.values_mut().flatten() {
+        *comment = numbers.in_text(comment);
+    }
+    notes
 }
 
 /// The attempt in the report on a slice that is the one that the slice was made for: it begins with the same frame.
@@ -451,15 +491,20 @@ impl Sliced {
                 self.copied.secrets_passed_over
             ));
         }
-        let map = self.redactor.map(|(redactor, removed)| {
+        let report = self.report;
+        let redacted = self.redactor.map(|(_, removed)| {
             warnings.extend(removed.words());
-            redactor.map()
+            report
         });
         Made {
             frames: self.numbers.len() as u64,
             warnings,
-            map,
+            redacted,
         }
+    }
+
+    fn redactor(&self) -> Option<&Redactor> {
+        self.redactor.as_ref().map(|(redactor, _)| redactor)
     }
 
     /// Writes reports, README and manifest beside the slice.

@@ -70,7 +70,10 @@ impl Numbers {
     pub fn renumber(&self, report: &mut Report) {
         let turn = |no: &mut FrameNo| *no = self.in_slice(*no).unwrap_or_default();
         let turn_all = |verdict: &mut Verdict| {
-            verdict.evidence.iter_mut().for_each(|evidence| turn(&mut evidence.frame));
+            for evidence in &mut verdict.evidence {
+                turn(&mut evidence.frame);
+                evidence.text = self.in_text(&evidence.text);
+            }
             // What lies outside the slice cannot be looked up there; a verdict without any evidence would be worse.
             if verdict.evidence.iter().any(|evidence| evidence.frame != FrameNo::default()) {
                 verdict.evidence.retain(|evidence| evidence.frame != FrameNo::default());
@@ -98,6 +101,39 @@ impl Numbers {
         }
     }
 
+    /// A sentence of a report that cites the source, with the frames that it names by their numbers in the slice. Where one of them is
+    /// not there, all that are named together are said to be the source's.
+    pub fn in_text(&self, text: &str) -> String {
+        let mut out = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = [rest.find("frame "), rest.find("frames ")].into_iter().flatten().min() {
+            let word = rest
+                .get(at..)
+                .and_then(|word| word.find(' '))
+                .map_or(rest.len(), |blank| at + blank + 1);
+            let (lead, behind) = rest.split_at(word);
+            let named = named(behind);
+            out.push_str(lead);
+            out.push_str(&self.renamed(named));
+            rest = behind.get(named.len()..).unwrap_or_default();
+        }
+        out.push_str(rest);
+        out
+    }
+
+    /// `5`, `5 to 9`: numbers of frames with what stands between them.
+    fn renamed(&self, named: &str) -> String {
+        let words: Vec<&str> = named.split(' ').collect();
+        let turned = words.iter().map(|word| match word.parse::<u64>() {
+            Ok(number) => self.in_slice(FrameNo::new(number)).map(|no| no.to_string()),
+            Err(_) => Some((*word).to_owned()),
+        });
+        match turned.collect::<Option<Vec<String>>>() {
+            Some(turned) => turned.join(" "),
+            None => format!("{named} of the source"),
+        }
+    }
+
     /// Runs of frames that follow each other in both: first and last in the slice, first and last in the source.
     pub fn runs(&self) -> Vec<[u64; 4]> {
         let mut runs: Vec<[u64; 4]> = Vec::new();
@@ -109,6 +145,22 @@ impl Numbers {
         }
         runs
     }
+}
+
+/// The numbers at the begin of a text: one, or the first and the last of several.
+fn named(text: &str) -> &str {
+    let digits = |from: usize| {
+        let rest = text.get(from..).unwrap_or_default();
+        from + rest.bytes().take_while(u8::is_ascii_digit).count()
+    };
+    let mut end = digits(0);
+    for between in [" to ", " and "] {
+        let next = end + between.len();
+        if end > 0 && text.get(end..next) == Some(between) && digits(next) > next {
+            end = digits(next);
+        }
+    }
+    text.get(..end).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -137,5 +189,22 @@ mod tests {
             (numbers.in_source(FrameNo::new(4)), numbers.in_source(FrameNo::new(0))),
             (Some(FrameNo::new(9)), None)
         );
+    }
+
+    #[test]
+    fn frames_named_in_a_sentence_are_renumbered() {
+        let numbers = Numbers::new([3, 4, 5, 9, 10].map(FrameNo::new).into(), true);
+        for (text, renumbered) in [
+            (
+                "the packet before (frame 9): 3 ms earlier",
+                "the packet before (frame 4): 3 ms earlier",
+            ),
+            ("windows count up (frames 3 to 10)", "windows count up (frames 1 to 5)"),
+            ("answers frame 7 and frame 5", "answers frame 7 of the source and frame 3"),
+            ("frames 3 and 6, then", "frames 3 and 6 of the source, then"),
+            ("a frame of 3 bytes, the last frame ", "a frame of 3 bytes, the last frame "),
+        ] {
+            assert_eq!(numbers.in_text(text), renumbered);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Output that is whole or not there: everything is made in a folder beside the goal and renamed at the end.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -9,8 +9,26 @@ use zip::{CompressionMethod, ZipWriter};
 
 use crate::evidence::hashing::Hashing;
 
-/// A file that only a bundle has: a folder with it may be replaced.
+/// A file that only a bundle has.
 pub const MANIFEST: &str = "manifest.sha256";
+/// What a bundle holds: a folder with a manifest and nothing besides these may be replaced.
+pub const FILES: [&str; 6] = [
+    "report.html",
+    "report.md",
+    "report.json",
+    "slice.pcapng",
+    "README.txt",
+    MANIFEST,
+];
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readers {
+    /// Whoever the system's settings let.
+    Usual,
+    /// Its owner alone.
+    Owner,
+}
 
 /// A folder beside the goal. What is still in it when it goes out of scope is removed.
 #[derive(Debug)]
@@ -137,15 +155,76 @@ pub fn close(out: BufWriter<File>) -> io::Result<()> {
 /// Why `goal` must not be made, if so.
 ///
 /// # Errors
-/// [`io::ErrorKind::AlreadyExists`] where it exists and `force` is not given, or it is a folder that is no bundle.
+/// [`io::ErrorKind::AlreadyExists`] where it exists and `force` is not given, or it is a folder that is no bundle or holds more.
 pub fn refuse_existing(goal: &Path, force: bool) -> io::Result<()> {
     let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::AlreadyExists, why));
     match fs::symlink_metadata(goal) {
         Err(_) => Ok(()),
         Ok(about) if about.is_dir() && !goal.join(MANIFEST).is_file() => refuse("is a folder and no bundle; it is left alone"),
         Ok(_) if !force => refuse("exists already; --force overwrites it"),
+        Ok(about) if about.is_dir() => match foreign(goal)? {
+            Some(name) => refuse(&format!(
+                "holds {name}, which is no part of a bundle; the folder is left alone"
+            )),
+            None => Ok(()),
+        },
         Ok(_) => Ok(()),
     }
+}
+
+/// Something in a folder that is no file of a bundle.
+fn foreign(folder: &Path) -> io::Result<Option<String>> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !FILES.contains(&name.as_str()) || !entry.file_type()?.is_file() {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// Writes `path` whole or not at all: beside it first, renamed at the end. Devices and pipes are written directly.
+///
+/// # Errors
+/// Where it exists and `force` is not given, or those of writing.
+pub fn write_whole(
+    path: &Path,
+    readers: Readers,
+    force: bool,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
+        let mut out = BufWriter::new(OpenOptions::new().write(true).open(path)?);
+        return write(&mut out).and_then(|()| out.flush());
+    }
+    let beside = with_suffix(path, "part");
+    let written = create_for(&beside, readers).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        write(&mut out)?;
+        close(out)?;
+        if !force && fs::exists(path)? {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        fs::rename(&beside, path)
+    });
+    if written.is_err() {
+        // The error that matters is the first one.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+fn create_for(path: &Path, readers: Readers) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if readers == Readers::Owner {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    #[cfg(not(unix))]
+    let _ = readers;
+    options.open(path)
 }
 
 /// The SHA-256 of a file in lower-case hex.
@@ -211,6 +290,22 @@ mod tests {
         staging().promote_folder(false).unwrap();
         assert!(staging().promote_folder(false).is_err());
         staging().promote_folder(true).unwrap();
+        // Something of the user's beside the bundle, and a folder under the name of a file.
+        for (name, is_folder) in [("diary", false), ("report.md", true)] {
+            let foreign = goal.join(name);
+            if is_folder {
+                fs::create_dir(&foreign).unwrap();
+            } else {
+                fs::write(&foreign, "dear").unwrap();
+            }
+            let error = staging().promote_folder(true).unwrap_err();
+            assert!(error.to_string().contains(name) && foreign.exists(), "{error}");
+            if is_folder {
+                fs::remove_dir(&foreign).unwrap();
+            } else {
+                fs::remove_file(&foreign).unwrap();
+            }
+        }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

@@ -338,6 +338,75 @@ fn mysql(bytes: &[u8]) -> Guess {
     }
 }
 
+/// How many of the first bytes tell which protocol it is, and nothing else: for whoever must not tell more.
+#[must_use]
+pub fn telling(bytes: &[u8]) -> usize {
+    let Guess::Is(service) = service(bytes) else { return 0 };
+    let length = match service {
+        Service::Telnet => 3,
+        Service::TlsClientHello => 5,
+        Service::MySql => 6,
+        Service::Smb | Service::Tds | Service::DceRpc => 8,
+        Service::PostgreSql => 9,
+        Service::Ldap => ldap_header(bytes),
+        Service::Socks => bytes.len(),
+        _ => prefix(bytes),
+    };
+    length.min(bytes.len())
+}
+
+/// The bytes of an LDAPMessage up to the tag of what it asks.
+fn ldap_header(bytes: &[u8]) -> usize {
+    let outer = match bytes.get(1) {
+        Some(length @ 0x80..) => 2 + usize::from(length & 7),
+        _ => 2,
+    };
+    let number = bytes.get(outer + 1).map_or(0, |length| usize::from(*length));
+    outer + 2 + number + 1
+}
+
+/// The length of the word of a protocol at the begin, with its version.
+fn prefix(bytes: &[u8]) -> usize {
+    /// As in `RFB 003.008`.
+    const VERSION: usize = 7;
+    let words = PREFIXES.iter().map(|(word, _)| *word).chain([&b"220 "[..], b"220-"]);
+    let length = words
+        .filter(|word| bytes.starts_with(word))
+        .map(<[u8]>::len)
+        .max()
+        .unwrap_or(0);
+    let versioned = [&b"HTTP/"[..], b"SSH-", b"RFB "].iter().any(|word| bytes.starts_with(word));
+    let version = bytes.get(length..).unwrap_or_default().iter();
+    let version = version
+        .take(VERSION)
+        .take_while(|byte| byte.is_ascii_digit() || **byte == b'.');
+    length + if versioned { version.count() } else { 0 }
+}
+
+/// A first line of text with every letter blanked out that does not help to tell the protocol.
+#[must_use]
+pub fn told(line: &[u8]) -> Vec<u8> {
+    let mut out: Vec<u8> = line.iter().map(|byte| if *byte == b' ' { b' ' } else { b'x' }).collect();
+    let mut stays = |from: usize, to: usize| {
+        if let (Some(out), Some(line)) = (out.get_mut(from..to), line.get(from..to)) {
+            out.copy_from_slice(line);
+        }
+    };
+    stays(0, prefix(line));
+    // Both greet with 220, and say what they are behind their names.
+    for word in [&b"SMTP"[..], b"FTP"] {
+        for at in 0..line.len() {
+            if line
+                .get(at..at + word.len())
+                .is_some_and(|part| part.eq_ignore_ascii_case(word))
+            {
+                stays(at, at + word.len());
+            }
+        }
+    }
+    out
+}
+
 /// Protocols that their first bytes alone tell.
 const PREFIXES: &[(&[u8], Service)] = &[
     (b"GET ", Service::HttpRequest),
@@ -388,6 +457,35 @@ mod tests {
             Sniffed::Is(service, 0) => Some(service),
             _ => None,
         }
+    }
+
+    #[test]
+    fn what_tells_a_protocol_is_enough_to_tell_it_and_no_more() {
+        for (line, blanked) in [
+            (&b"SSH-2.0-Meyer_9.2p1 vault"[..], &b"SSH-2.0xxxxxxxxxxxx xxxxx"[..]),
+            (b"220 mail.meyer.example ESMTP Meyer", b"220 xxxxxxxxxxxxxxxxxx xSMTP xxxxx"),
+            (b"RFB 003.008", b"RFB 003.008"),
+            (b"meyer01 login:", b"xxxxxxx xxxxxx"),
+            (b"* OK meyer ready", b"* OK xxxxx xxxxx"),
+        ] {
+            assert_eq!(told(line), blanked);
+            assert_eq!(sniff(&[line, b"\r\n"].concat()), sniff(&[blanked, b"\r\n"].concat()));
+        }
+        for text in [
+            "00000045ff534d4272",
+            "0000002f00030000757365720000",
+            "308400000043020103633c04",
+            "05000b0310000000480000",
+            "fffd18fffd20",
+            "1201003400000000",
+            "4a0000000a382e30",
+            "802e0103010015",
+        ] {
+            let bytes = hex(text);
+            let length = telling(&bytes);
+            assert!(length > 0 && sniff(&bytes[..length]) == sniff(&bytes), "{text}");
+        }
+        assert_eq!((telling(b"meyer"), telling(&[1, 2, 3])), (0, 0));
     }
 
     const REQUEST: &str = "030000130ee00000000000010008000b000000";

@@ -302,6 +302,133 @@ fn a_bundle_is_whole_and_checks_out() {
     assert_eq!(left, [] as [&str; 0]);
 }
 
+#[test]
+fn what_is_printed_beside_a_redacted_bundle_knows_no_names() {
+    let folder = tempfile::tempdir().unwrap();
+    for (case, secrets) in [
+        (
+            "nla-wrong-password-tls12",
+            &["10.1.1.10", "anna", "10.1.3.20", "client.pcapng"][..],
+        ),
+        ("device-many-flows", &["10.1.", "client.pcapng"]),
+    ] {
+        let capture = golden::captures().join(case).join("client.pcapng");
+        for format in rdpwhy::report::FORMATS {
+            let goal = folder.path().join(format!("{case}-{}", format.name));
+            let written = folder.path().join(format!("{case}-{}.out", format.name));
+            let mut command = assert_cmd::Command::cargo_bin("rdpwhy").unwrap();
+            command.args(["triage", "--redact", "--format", format.name]).arg(&capture);
+            command.arg("--evidence").arg(&goal).arg("-o").arg(&written);
+            let done = command.assert().code(1);
+            let output = done.get_output();
+            let report = std::fs::read_to_string(&written).unwrap();
+            let bundled = std::fs::read_to_string(goal.join("report.md")).unwrap();
+            assert!(!report.is_empty() && output.stdout.is_empty());
+            for secret in secrets {
+                assert!(!report.contains(secret), "{case} as {} tells {secret}", format.name);
+                assert!(!bundled.contains(secret), "{case}: the bundle tells {secret}");
+            }
+            let several = String::from_utf8_lossy(&output.stderr).contains("the attempt of the bundle alone");
+            assert_eq!(several, case == "device-many-flows");
+        }
+    }
+}
+
+#[test]
+fn frames_and_times_in_a_bundle_are_said_to_be_whose_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    for (case, file, code) in [
+        ("inject-both-ends", "server.pcapng", 1),
+        ("inject-both-ends", "client.pcapng", 1),
+        ("session-fallback-nla", "client.pcapng", 0),
+    ] {
+        let goal = folder.path().join(format!("{case}-{file}"));
+        let mut command = assert_cmd::Command::cargo_bin("rdpwhy").unwrap();
+        command.args(["triage", "-q", "--evidence"]).arg(&goal);
+        command.arg(golden::captures().join(case).join(file)).assert().code(code);
+        let page = std::fs::read_to_string(goal.join("report.html")).unwrap();
+        let said = std::fs::read_to_string(goal.join("report.md")).unwrap();
+        let is_row = |line: &&str| line.starts_with("| for |") || line.starts_with("| against |");
+        let mut lines = said.lines().skip_while(|line| !is_row(line));
+        let rows: Vec<&str> = lines.by_ref().take_while(is_row).collect();
+        assert!(!rows.is_empty());
+        for row in rows {
+            let seconds = row.split('|').nth(3).unwrap().trim();
+            assert!(page.contains(&format!("data-name=\"Seconds\">{seconds}<")), "{case}: {row}");
+        }
+        assert_eq!(
+            page.contains("Frames that a sentence names are those of the source."),
+            page.contains("In source")
+        );
+        let slice = std::fs::read(goal.join("slice.pcapng")).unwrap();
+        for (number, comment) in comments(slice) {
+            let named = comment.split("packet before (frame ").nth(1);
+            if let Some(before) = named.and_then(|rest| rest.split(')').next()) {
+                assert!(
+                    before.parse::<u64>().unwrap() < number,
+                    "{case}: slice frame {number}: {comment}"
+                );
+            }
+        }
+    }
+}
+
+/// The packet comments of a slice with the numbers of their frames there.
+fn comments(slice: Vec<u8>) -> Vec<(u64, String)> {
+    let mut comments = Vec::new();
+    let mut source = source_of(slice);
+    while let Some(event) = source.next().unwrap() {
+        if let capture::Event::Frame(frame) = event {
+            comments.extend(frame.options.comments().map(|text| (frame.no.number(), text)));
+        }
+    }
+    comments
+}
+
+#[test]
+fn a_report_is_not_printed_where_there_are_no_pseudonyms() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().join("empty.pcap");
+    let header = b"\xd4\xc3\xb2\xa1\x02\0\x04\0\0\0\0\0\0\0\0\0\0\0\x04\0\x01\0\0\0";
+    std::fs::write(&none, header).unwrap();
+    let mut command = assert_cmd::Command::cargo_bin("rdpwhy").unwrap();
+    command
+        .args(["triage", "--redact", "--evidence"])
+        .arg(folder.path().join("bundle"))
+        .arg(none);
+    let done = command.assert().code(3);
+    assert!(done.get_output().stdout.is_empty());
+}
+
+#[test]
+fn a_way_back_that_cannot_be_written_leaves_no_bundle() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = golden::captures().join("timer-reset-client-180/client.pcapng");
+    let run = |options: &[&str], goal: &Path, map: &Path| {
+        let mut command = assert_cmd::Command::cargo_bin("rdpwhy").unwrap();
+        command.args(options).arg(goal).arg("--map").arg(map).arg(&capture);
+        command.assert()
+    };
+    let nowhere = folder.path().join("nowhere/map.json");
+    let goal = folder.path().join("goal");
+    for options in [
+        &["triage", "-q", "--redact", "--evidence"][..],
+        &["slice", "--redact", "-o"],
+        &["redact", "-o"],
+    ] {
+        run(options, &goal, &nowhere).code(2);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{options:?}");
+    }
+    let map = folder.path().join("map.json");
+    run(&["redact", "-o"], &goal, &map).success();
+    assert!(goal.is_file());
+    #[cfg(unix)]
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(map).unwrap().permissions()) & 0o777,
+        0o600
+    );
+}
+
 fn without_secrets(slice: Vec<u8>) -> Vec<u8> {
     let about = SectionSummary::default();
     let notes = Notes::default();

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use clap::{ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Arg, ArgAction, ArgGroup, Args, Parser, Subcommand, ValueEnum, ValueHint};
 use rdpwhy::report::{FORMATS, Format};
 
 use crate::when::Moment;
@@ -82,7 +82,15 @@ pub enum Command {
 
 /// How to look at captures and what to print.
 #[derive(Args, Debug)]
-#[command(after_help = after_help(), group = ArgGroup::new("writes").multiple(true))]
+#[command(
+    after_help = after_help(),
+    group = ArgGroup::new("writes").multiple(true),
+    mut_arg("attempt", of_a_bundle),
+    mut_arg("context", of_a_bundle),
+    mut_arg("with_secrets", of_a_bundle),
+    mut_arg("redact", of_a_bundle),
+    mut_arg("map", of_a_bundle)
+)]
 pub struct TriageArgs {
     /// Captures, directories of captures, or - for standard input
     #[arg(value_name = "PATH", required = true, value_hint = ValueHint::AnyPath)]
@@ -164,6 +172,11 @@ pub struct TriageArgs {
     pub local: bool,
 }
 
+/// Without `--evidence` nothing is cut out, and a report in clear would be printed to whoever asked for pseudonyms.
+fn of_a_bundle(arg: Arg) -> Arg {
+    arg.requires("evidence")
+}
+
 /// Evidence for a ticket.
 #[derive(Args, Clone, Debug, Default)]
 pub struct EvidenceArgs {
@@ -191,7 +204,7 @@ pub struct CutArgs {
     #[arg(long, conflicts_with = "redact", help_heading = "Evidence")]
     pub with_secrets: bool,
 
-    /// Replace names and addresses by pseudonyms, in the slice and in the reports
+    /// Replace names and addresses by pseudonyms, in the slice and in every report, the one that is printed included
     #[arg(long, help_heading = "Evidence")]
     pub redact: bool,
 
@@ -407,10 +420,19 @@ mod tests {
             "rdpwhy --utc --local a.pcap",
             "rdpwhy --force a.pcap",
             "rdpwhy --since soon a.pcap",
+            "rdpwhy --redact a.pcap",
+            "rdpwhy triage a.pcap --redact --map b",
+            "rdpwhy --context 3 a.pcap",
+            "rdpwhy --attempt 2 a.pcap",
+            "rdpwhy --with-secrets a.pcap",
         ] {
             let error = read(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}: {error}");
         }
+        let error = read("rdpwhy --redact a.pcap").unwrap_err().to_string();
+        assert!(error.contains("--evidence"), "{error}");
+        assert!(read("rdpwhy --redact --map b --context 3 --evidence c a.pcap").is_ok());
+        assert!(read("rdpwhy slice a.pcap -o b.pcapng --redact --context 3").is_ok());
         assert_eq!(read("rdpwhy --help").unwrap_err().exit_code(), 0);
     }
 

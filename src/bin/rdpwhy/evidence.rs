@@ -14,7 +14,7 @@ use rdpwhy::report::Report;
 
 use crate::args::{CutArgs, EvidenceArgs, RedactArgs, SliceArgs, TriageArgs};
 use crate::progress::Progress;
-use crate::{complain, interrupt, output, triage};
+use crate::{complain, interrupt, triage};
 
 /// Why the files must not be written, if so; asked before the work.
 ///
@@ -66,20 +66,21 @@ fn whole(path: &Path) -> PathBuf {
     })
 }
 
-/// Makes the bundle of `--evidence`.
+/// Makes the bundle of `--evidence`, and gives its report where that was redacted.
 ///
 /// # Errors
 /// What could not be read or written.
-pub fn bundle(args: &TriageArgs, report: &Report, zone: &TimeZone) -> anyhow::Result<()> {
-    let Some(goal) = &args.evidence.evidence else { return Ok(()) };
+pub fn bundle(args: &TriageArgs, report: &Report, zone: &TimeZone) -> anyhow::Result<Option<Report>> {
+    let Some(goal) = &args.evidence.evidence else {
+        return Ok(None);
+    };
     interrupt::clean_up(goal)?;
     let done = cut(args, &args.evidence.cut, report, zone, |order, triage, tick| {
         bundle::make(order, Packets::File, goal, triage, tick)
     })?;
-    if let Some(made) = done {
-        complain(&format!("{}: {} frames of the attempt", goal.display(), made.frames));
-    }
-    Ok(())
+    let Some(made) = done else { return Ok(None) };
+    complain(&format!("{}: {} frames of the attempt", goal.display(), made.frames));
+    Ok(made.redacted)
 }
 
 /// Writes a slice.
@@ -123,10 +124,11 @@ pub fn redact(args: &RedactArgs) -> anyhow::Result<ExitCode> {
     interrupt::clean_up(&args.output)?;
     let total = std::fs::metadata(&args.path).map_or(0, |about| about.len());
     let mut progress = Progress::new(total);
-    let made = bundle::redact_file(&args.path, &args.output, args.force, &mut |bytes| progress.at(bytes));
+    let map = args.map.as_deref();
+    let made = bundle::redact_file(&args.path, &args.output, map, args.force, &mut |bytes| progress.at(bytes));
     progress.finish();
     let made = made?;
-    tell(&made, args.map.as_deref(), args.force)?;
+    made.warnings.iter().for_each(|warning| complain(warning));
     complain(&format!("{}: {} frames", args.output.display(), made.frames));
     Ok(ExitCode::SUCCESS)
 }
@@ -157,6 +159,7 @@ fn cut(
         with_secrets: how.with_secrets,
         key_log: &key_log,
         redact: how.redact,
+        map: how.map.as_deref(),
         options: &options,
         zone,
         force: args.force,
@@ -176,21 +179,8 @@ fn cut(
     let made = make(&order, &mut again, &mut |bytes| progress.at(bytes));
     progress.finish();
     let made = made?;
-    tell(&made, how.map.as_deref(), args.force)?;
-    Ok(Some(made))
-}
-
-/// Warnings on standard error, the way back into its file.
-fn tell(made: &Made, map: Option<&Path>, force: bool) -> anyhow::Result<()> {
     made.warnings.iter().for_each(|warning| complain(warning));
-    if let (Some(path), Some(map)) = (map, &made.map) {
-        output::to_file(path, force, |out| {
-            serde_json::to_writer_pretty(&mut *out, map)?;
-            out.write_all(b"\n")
-        })
-        .with_context(|| path.display().to_string())?;
-    }
-    Ok(())
+    Ok(Some(made))
 }
 
 /// Triage of a slice with `options`, whose names pass through `name`: the slice may have others.

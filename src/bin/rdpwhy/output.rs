@@ -1,10 +1,11 @@
 //! Bytes in, standard output or a file out: colour where it is wanted, files that are whole or not there.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anstream::{AutoStream, ColorChoice};
+use rdpwhy::evidence::staging::{self, Readers};
 
 use crate::args::Color;
 
@@ -56,27 +57,7 @@ pub fn refusal(path: &Path, force: bool, sources: &[PathBuf]) -> Option<String> 
     }
 }
 
-/// Writes `path` whole or not at all: beside it first, renamed at the end. Devices and pipes are written directly.
+/// Writes `path` whole or not at all.
 pub fn to_file(path: &Path, force: bool, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    if fs::metadata(path).is_ok_and(|about| !about.is_file()) {
-        let mut out = BufWriter::new(OpenOptions::new().write(true).open(path)?);
-        return write(&mut out).and_then(|()| out.flush());
-    }
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.part", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let written = File::create_new(&beside).and_then(|file| {
-        let mut out = BufWriter::new(file);
-        write(&mut out)?;
-        out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-        if !force && fs::exists(path)? {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        fs::rename(&beside, path)
-    });
-    if written.is_err() {
-        // The error that matters is the first one.
-        let _ = fs::remove_file(&beside);
-    }
-    written
+    staging::write_whole(path, Readers::Usual, force, write)
 }

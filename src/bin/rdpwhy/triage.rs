@@ -40,7 +40,29 @@ pub fn triage(args: &TriageArgs) -> anyhow::Result<ExitCode> {
     let Some(report) = examine(args, &paths, &zone)? else {
         return Ok(ExitCode::from(INPUT_ERROR));
     };
-    evidence::bundle(args, &report, &zone)?;
+    let redacted = evidence::bundle(args, &report, &zone)?;
+    let code = match report.outcome() {
+        Outcome::Healthy => 0,
+        Outcome::Failure => 1,
+        Outcome::NothingToJudge => NOTHING_TO_JUDGE,
+    };
+    if !args.evidence.cut.redact {
+        print(args, &report, zone)?;
+    } else if let Some(redacted) = redacted {
+        if report.attempts.len() > 1 {
+            complain("the report is about the attempt of the bundle alone: of the others there are no pseudonyms");
+        }
+        print(args, &redacted, zone)?;
+    } else {
+        complain("no report is written: without a bundle there are no pseudonyms");
+    }
+    // The program ends here, and thousands of verdicts take milliseconds to give back piece by piece.
+    std::mem::forget(report);
+    Ok(ExitCode::from(code))
+}
+
+/// Writes the report to where it was asked for.
+fn print(args: &TriageArgs, report: &Report, zone: TimeZone) -> anyhow::Result<()> {
     let color = args.look.color.on_stdout();
     let view = View {
         all: args.all,
@@ -57,18 +79,10 @@ pub fn triage(args: &TriageArgs) -> anyhow::Result<ExitCode> {
         zone,
     };
     match &args.output {
-        Some(path) => output::to_file(path, args.force, |out| (args.format.render)(&report, &view, out))
-            .with_context(|| path.display().to_string())?,
-        None => output::to_stdout(color, |out| (args.format.render)(&report, &view, out)).context("standard output")?,
+        Some(path) => output::to_file(path, args.force, |out| (args.format.render)(report, &view, out))
+            .with_context(|| path.display().to_string()),
+        None => output::to_stdout(color, |out| (args.format.render)(report, &view, out)).context("standard output"),
     }
-    let code = match report.outcome() {
-        Outcome::Healthy => 0,
-        Outcome::Failure => 1,
-        Outcome::NothingToJudge => NOTHING_TO_JUDGE,
-    };
-    // The program ends here, and thousands of verdicts take milliseconds to give back piece by piece.
-    std::mem::forget(report);
-    Ok(ExitCode::from(code))
 }
 
 /// The captures behind the paths, each once, in the order given; says what cannot be found.

@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::capture::FrameNo;
 use crate::diagnosis::Leans;
 use crate::evidence::numbers::Numbers;
-use crate::report::clock::{date_time, duration};
+use crate::report::clock::{date_time, duration, seconds};
 use crate::report::model::{Attempt, Connection, Report};
 use crate::report::plain::printable;
 use crate::report::words;
@@ -55,6 +55,8 @@ struct Page {
     capture: Vec<(&'static str, String)>,
     notice: String,
     both_numbers: bool,
+    /// Whose numbers the frames have that sentences name.
+    named: &'static str,
     tool: &'static str,
 }
 
@@ -118,7 +120,10 @@ fn page(report: &Report, attempt: &Attempt, numbers: &Numbers, zone: &TimeZone, 
                 } else {
                     Some(evidence.frame)
                 },
-                time: format!("{:.6}", report.seconds_into(evidence.source, evidence.at)),
+                time: decisive.map_or_else(String::new, |decisive| {
+                    let held_by = words::held_by(report, decisive, evidence);
+                    seconds(evidence.at.since(held_by.started), held_by.duration)
+                }),
                 text: shown(&format!("{}{elsewhere}", words::sentence(&evidence.text))),
             }
         })
@@ -197,6 +202,7 @@ fn page(report: &Report, attempt: &Attempt, numbers: &Numbers, zone: &TimeZone, 
             .collect()
         }),
         notice: shown(notice),
+        named: if numbers.cites_source() { "the source" } else { "the slice" },
         both_numbers: evidence.iter().any(|claim| claim.slice != claim.source),
         evidence,
         tool: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),

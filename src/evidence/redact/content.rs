@@ -7,9 +7,9 @@ use super::der::{self, Kind};
 use super::names::Of;
 use super::streams::Tape;
 use super::text::{Plan, be16, be24, is_printable};
-use super::{rdp, tls};
+use super::{dns, http, rdp, tls};
 use crate::protocol::preamble::{self, Preamble};
-use crate::protocol::{Parsed, stun};
+use crate::protocol::{Parsed, sniff, stun};
 
 const DNS: u16 = 53;
 const KERBEROS: u16 = 88;
@@ -30,7 +30,7 @@ const TEXT: usize = 5;
 pub(super) fn stream(tape: &Tape, ports: [u16; 2], by: &mut Pseudonyms) -> Plan {
     let mut plan = Plan::default();
     let end = if ports.contains(&DNS) {
-        framed(tape, &mut plan, 2, |body, plan| dns(body, by, plan))
+        framed(tape, &mut plan, 2, |body, plan| dns::redact(body, by, plan))
     } else if ports.contains(&KERBEROS) {
         framed(tape, &mut plan, 4, |body, plan| {
             der::redact(body, 0, Kind::Kerberos, by, plan)
@@ -96,7 +96,7 @@ fn walk(tape: &Tape, plan: &mut Plan, handshake: &mut Handshake, by: &mut Pseudo
                 Record::Cut => None,
             },
             _ if at > 0 && first & 3 == 0 => fast_path(tape, at, from_client, plan),
-            _ => http(tape, at, plan, by).or_else(|| line(tape, at, plan, by).map(|_| usize::MAX)),
+            _ => http::head(tape, at, plan, by).or_else(|| line(tape, at, plan).map(|_| usize::MAX)),
         };
         match next {
             Some(usize::MAX) | None => return at,
@@ -234,92 +234,9 @@ fn record(tape: &Tape, at: usize, plan: &mut Plan, handshake: &mut Handshake, by
     if cut { Record::Cut } else { Record::Next(at + 5 + len) }
 }
 
-/// Headers of HTTP that tell how a message goes on and nothing about people.
-const PLAIN_HEADERS: [&str; 15] = [
-    "content-length",
-    "transfer-encoding",
-    "connection",
-    "upgrade",
-    "content-type",
-    "date",
-    "accept",
-    "cache-control",
-    "pragma",
-    "server",
-    "user-agent",
-    "expect",
-    "sec-websocket-version",
-    "sec-websocket-protocol",
-    "keep-alive",
-];
-
-/// Ways to log on, as HTTP and the gateway's own header name them.
-const SCHEMES: [&str; 9] = [
-    "basic",
-    "bearer",
-    "digest",
-    "kerberos",
-    "negotiate",
-    "ntlm",
-    "paa",
-    "smartcard",
-    "sspi_ntlm",
-];
-
-/// The head of one HTTP message; its body is not understood.
-fn http(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<usize> {
-    const HEAD: usize = 16 << 10;
-    let bytes = tape.get(at, tape.available(at).min(HEAD))?;
-    let first = bytes.split(|byte| *byte == b'\r').next()?;
-    let is_answer = first.starts_with(b"HTTP/1.");
-    let is_request = first.windows(9).any(|part| part.starts_with(b" HTTP/1."));
-    if !is_answer && !is_request {
-        return None;
-    }
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
-    if is_request {
-        let path = first.iter().position(|byte| *byte == b' ')? + 1;
-        let last = first.windows(6).rposition(|part| part == b" HTTP/")?;
-        plan.text(at + path, first.get(path..last)?, Of::Host, by);
-    }
-    let mut from = first.len() + 2;
-    let mut body = false;
-    for line in bytes.get(from..end)?.split_inclusive(|byte| *byte == b'\n') {
-        if let Some(colon) = line.iter().position(|byte| *byte == b':') {
-            let name = String::from_utf8_lossy(&line[..colon]).to_ascii_lowercase();
-            let value = line.get(colon + 1..).unwrap_or_default();
-            let lead = value.iter().take_while(|byte| **byte == b' ').count();
-            let value = value.get(lead..).unwrap_or_default();
-            let length = value
-                .iter()
-                .rposition(|byte| !byte.is_ascii_whitespace())
-                .map_or(0, |last| last + 1);
-            let value = value.get(..length).unwrap_or_default();
-            let place = at + from + colon + 1 + lead;
-            body |= (name == "content-length" && value != b"0") || name == "transfer-encoding";
-            if name.contains("auth") || name == "rdg-user-id" || name.contains("cookie") || name.contains("token") {
-                // The scheme stays, what follows holds names and secrets, in base64 mostly.
-                let word = value.iter().position(|byte| *byte == b' ').unwrap_or(value.len());
-                let scheme = str::from_utf8(value.get(..word).unwrap_or_default()).unwrap_or_default();
-                let known = SCHEMES.iter().any(|one| scheme.eq_ignore_ascii_case(one));
-                let stays = if known { word } else { 0 };
-                plan.fill(place + stays, value.len() - stays, b'A');
-                if known && stays < value.len() {
-                    plan.fill(place + stays, 1, b' ');
-                }
-            } else if !PLAIN_HEADERS.contains(&name.as_str()) {
-                plan.text(place, value, Of::Host, by);
-            }
-        }
-        from += line.len();
-    }
-    plan.keep(at..at + end);
-    Some(if body { usize::MAX } else { at + end })
-}
-
-/// The first line of another protocol, by which it is known; its first word stays.
-fn line(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<()> {
-    /// So many bytes of something that is no text tell which protocol it is, and nothing else.
+/// The first line of another protocol: what of it tells which one it is stays, and nothing else.
+fn line(tape: &Tape, at: usize, plan: &mut Plan) -> Option<()> {
+    /// So many bytes of something that is no text are there still, though not as they were.
     const MAGIC: usize = 8;
     let bytes = tape.get(at, tape.available(at).min(LINE))?;
     let end = bytes
@@ -330,18 +247,20 @@ fn line(tape: &Tape, at: usize, plan: &mut Plan, by: &mut Pseudonyms) -> Option<
     if at > 0 {
         return None;
     }
+    let telling = sniff::telling(bytes);
     if is_printable(text) {
-        let word = text.iter().position(|byte| *byte == b' ').unwrap_or(text.len().min(MAGIC));
-        plan.text(at + word, text.get(word..)?, Of::User, by);
         let ends = bytes
             .get(end..)
             .unwrap_or_default()
             .iter()
             .take_while(|byte| matches!(byte, b'\r' | b'\n'))
             .count();
+        plan.put(at, sniff::told(text));
         plan.keep(at..at + end + ends);
     } else {
-        plan.keep(at..at + MAGIC.min(bytes.len()));
+        let there = MAGIC.min(bytes.len());
+        plan.fill(at + telling, there.saturating_sub(telling), b'x');
+        plan.keep(at..at + telling.max(there));
     }
     Some(())
 }
@@ -351,7 +270,7 @@ pub(super) fn datagram(bytes: &[u8], ports: [u16; 2], rdp: bool, by: &mut Pseudo
     let mut plan = Plan::default();
     let on = |of: &[u16]| ports.iter().any(|port| of.contains(port));
     if on(&DNS_LIKE) {
-        dns(bytes, by, &mut plan);
+        dns::redact(bytes, by, &mut plan);
         plan.keep(0..bytes.len());
     } else if on(&[KERBEROS]) {
         der::redact(bytes, 0, Kind::Kerberos, by, &mut plan);
@@ -421,8 +340,11 @@ const SYN_HAS_ID: usize = 0x0800;
 /// Where that stands in a SYN.
 const SYN_IDS: usize = 16;
 
-/// RDP-UDP with whatever it carries: a ClientHello of TLS or DTLS is read, other text is emptied. Emptying a stretch of a sealed
-/// record that looks like text by chance takes nothing away.
+/// How far behind the begin of a datagram of RDP-UDP what it carries begins.
+const CARRIED: usize = 64;
+
+/// RDP-UDP with whatever it carries: records of TLS in clear and a ClientHello of DTLS are read, other text is emptied. Emptying a
+/// stretch of a sealed record that looks like text by chance takes nothing away.
 fn side_channel(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
     if opens_side_channel(bytes) {
         if be16(bytes, 6).is_some_and(|flags| flags & SYN_HAS_ID != 0)
@@ -435,18 +357,21 @@ fn side_channel(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
     let hello = |at: usize| {
         let rest = bytes.get(at..)?;
         match rest {
-            [22, 3, _, _, _, 1, ..] => Some((at + 9, be24(rest, 6)?, false)),
-            [22, 0xfe, ..] if rest.get(13) == Some(&1) => Some((at + 25, be24(rest, 14)?, true)),
+            [22, 0xfe, ..] if rest.get(13) == Some(&1) => Some((at + 25, be24(rest, 14)?)),
             _ => None,
         }
     };
-    let found = (0..bytes.len().min(64)).find_map(hello);
     let mut from = 0;
-    if let Some((body, len, dtls)) = found
+    if let Some((body, len)) = (0..bytes.len().min(CARRIED)).find_map(hello)
         && let Some(content) = bytes.get(body..bytes.len().min(body + len))
     {
-        plan.take(tls::message(1, content, true, dtls, by), body);
+        plan.take(tls::message(1, content, true, true, by), body);
         from = body + content.len();
+    } else if let Some(end) = orders(bytes.len())
+        .iter()
+        .find_map(|order| clear_records(bytes, order, plan, by))
+    {
+        from = end;
     }
     for step in [1, 2] {
         // Step 2 finds text in UTF-16 in either byte order.
@@ -454,6 +379,38 @@ fn side_channel(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
             empty_texts(bytes, from + phase, step, plan);
         }
     }
+}
+
+/// The orders in which the bytes of a datagram may have to be read: as they are, and as version 3 of RDP-UDP changes them, where the
+/// first and the eighth change places (MS-RDPEUDP2 section 2.2.1).
+fn orders(len: usize) -> Vec<Vec<usize>> {
+    const PREFIX: usize = 7;
+    let mut orders = vec![(0..len).collect::<Vec<usize>>(); 2];
+    if let Some(swapped) = orders.last_mut().filter(|_| len > PREFIX) {
+        swapped.swap(0, PREFIX);
+    }
+    orders
+}
+
+/// Records of TLS in clear near the begin of a datagram; says where they end.
+fn clear_records(bytes: &[u8], order: &[usize], plan: &mut Plan, by: &mut Pseudonyms) -> Option<usize> {
+    let view: Vec<u8> = order.iter().filter_map(|place| bytes.get(*place).copied()).collect();
+    let begins = |at: &usize| matches!(view.get(*at..), Some([22, 3, 0..=4, _, _, 1 | 2 | 11..=16 | 20 | 22, ..]));
+    let mut at = (0..view.len().min(CARRIED)).find(begins)?;
+    let mut handshake = Handshake::default();
+    while let Some([kind @ 20..=23, 3, 0..=4, high, low, ..]) = view.get(at..) {
+        let start = at + 5;
+        let end = (start + usize::from(u16::from_be_bytes([*high, *low]))).min(view.len());
+        if *kind == 22 && !handshake.changed {
+            handshake.bytes.extend_from_slice(view.get(start..end)?);
+            handshake.places.extend_from_slice(order.get(start..end)?);
+        }
+        handshake.changed |= *kind == 20;
+        at = end;
+    }
+    // What goes on in the next datagram is redacted as far as it goes.
+    handshake.redact(true, plan, by);
+    Some(at)
 }
 
 /// Empties runs of printable characters that stand `step` bytes from each other with nothing between them, from `from` on.
@@ -475,93 +432,4 @@ fn empty_text(run: &mut Vec<usize>, plan: &mut Plan) {
         run.iter().for_each(|at| plan.fill(*at, 1, b'x'));
     }
     run.clear();
-}
-
-/// A DNS message (RFC 1035 section 4): labels in place, addresses in answers, texts.
-fn dns(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) {
-    if walk_dns(bytes, by, plan).is_none() {
-        // What cannot be walked to its end is emptied behind the header, names that were found before included.
-        plan.fill(12, bytes.len().saturating_sub(12), 0);
-    }
-}
-
-fn walk_dns(bytes: &[u8], by: &mut Pseudonyms, plan: &mut Plan) -> Option<()> {
-    let questions = be16(bytes, 4)?;
-    let records = be16(bytes, 6)? + be16(bytes, 8)? + be16(bytes, 10)?;
-    let mut at = 12;
-    for _ in 0..questions {
-        at = name(bytes, at, by, plan)? + 4;
-    }
-    for _ in 0..records {
-        let head = name(bytes, at, by, plan)?;
-        let (kind, len) = (be16(bytes, head)?, be16(bytes, head + 8)?);
-        let start = head + 10;
-        let data = bytes.get(start..start + len)?;
-        match (kind, data) {
-            (1, [a, b, c, d]) => plan.put(start, by.addresses.v4(Ipv4Addr::new(*a, *b, *c, *d)).octets().to_vec()),
-            (28, _) => {
-                let v6 = data.first_chunk::<16>().filter(|_| len == 16)?;
-                plan.put(start, by.addresses.v6(Ipv6Addr::from(*v6)).octets().to_vec());
-            }
-            // NS, CNAME, PTR, DNAME; MX; SRV; SOA.
-            (2 | 5 | 12 | 39, _) => {
-                name(bytes, start, by, plan)?;
-            }
-            (15, _) => {
-                name(bytes, start + 2, by, plan)?;
-            }
-            (33, _) => {
-                name(bytes, start + 6, by, plan)?;
-            }
-            (6, _) => {
-                let second = name(bytes, start, by, plan)?;
-                name(bytes, second, by, plan)?;
-            }
-            // OPT: options may name the client's network.
-            (41, _) => plan.fill(start, len, 0),
-            _ => plan.fill(start, len, 0),
-        }
-        at = start + len;
-    }
-    Some(())
-}
-
-/// A name in place, label by label; gives where it ends.
-fn name(bytes: &[u8], mut at: usize, by: &mut Pseudonyms, plan: &mut Plan) -> Option<usize> {
-    let begin = at;
-    let mut labels: Vec<(usize, &[u8])> = Vec::new();
-    let end = loop {
-        match *bytes.get(at)? {
-            0 => break at + 1,
-            0xc0.. => break at + 2,
-            len @ 1..=63 => {
-                labels.push((at + 1, bytes.get(at + 1..at + 1 + usize::from(len))?));
-                at += 1 + usize::from(len);
-            }
-            _ => return None,
-        }
-        if at - begin > 255 {
-            return None;
-        }
-    };
-    // Replaced as one text, so that a top-level domain is known by its place.
-    let closed = bytes.get(at) == Some(&0);
-    let whole: Vec<String> = labels
-        .iter()
-        .map(|(_, label)| String::from_utf8_lossy(label).into_owned())
-        .collect();
-    let mut text = whole.join(".");
-    if !closed {
-        // More labels follow elsewhere.
-        text.push_str(".-.x");
-    }
-    let replaced = by.names.text(&text, Of::Host);
-    for ((place, label), new) in labels.iter().zip(replaced.split('.')) {
-        if new.len() == label.len() && !label.contains(&b'.') {
-            plan.put(*place, new.as_bytes().to_vec());
-        } else {
-            plan.fill(*place, label.len(), b'x');
-        }
-    }
-    Some(end)
 }

@@ -6,7 +6,9 @@
 mod address;
 mod content;
 mod der;
+mod dns;
 mod frame;
+mod http;
 mod names;
 mod rdp;
 mod streams;

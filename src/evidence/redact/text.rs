@@ -1,5 +1,6 @@
 //! Replacements in a run of bytes: texts in the encodings of the wire, filled and scrambled stretches.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 use super::Pseudonyms;
@@ -45,7 +46,10 @@ impl Plan {
     /// Replaces a text in ASCII or UTF-8.
     pub(super) fn text(&mut self, at: usize, bytes: &[u8], of: Of, by: &mut Pseudonyms) {
         let replaced = match std::str::from_utf8(bytes) {
-            Ok(text) => by.names.text(text, of).into_bytes(),
+            Ok(text) => match address(text, by) {
+                Some(address) => address.into_bytes(),
+                None => by.names.text(text, of).into_bytes(),
+            },
             Err(_) => Vec::new(),
         };
         if replaced.len() == bytes.len() {
@@ -123,6 +127,31 @@ impl Plan {
     pub(super) fn forget_edits(&mut self) {
         self.edits = Vec::new();
     }
+}
+
+/// Addresses of 7 to 15 characters that no host has: of "this network" (RFC 1122 section 3.2.1.3), and of the reserved one.
+const NOBODY: [&str; 9] = [
+    "0.0.0.0",
+    "0.0.0.10",
+    "0.0.0.100",
+    "0.0.10.100",
+    "0.0.100.100",
+    "0.10.100.100",
+    "0.100.100.100",
+    "255.255.255.10",
+    "255.255.255.100",
+];
+
+/// The pseudonym of an address that stands where a name may stand. One that is longer or shorter has no room: then nobody's address
+/// of the right length, by which it is still told that there was an address, and which is not taken for another host's.
+fn address(text: &str, by: &Pseudonyms) -> Option<String> {
+    let address: IpAddr = text.parse().ok()?;
+    let own = by.addresses.of(address).to_string();
+    let nobody = NOBODY.iter().find(|nobody| nobody.len() == text.len());
+    Some(match nobody {
+        Some(nobody) if address.is_ipv4() && own.len() != text.len() => (*nobody).to_owned(),
+        _ => own,
+    })
 }
 
 /// Letters and digits as `x`, the rest as it is.

@@ -159,6 +159,7 @@ impl Keep {
             with_secrets: false,
             key_log: b"",
             redact: *redact,
+            map: None,
             options: words,
             zone,
             force: false,
