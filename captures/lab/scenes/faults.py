@@ -67,6 +67,13 @@ def host_rejects(lab):
     over(client)
 
 
+@scene("host-filter-resets-client", "The client's own packet filter begins to reject with tcp reset under a session of FreeRDP with xrdp")
+def client_filter(lab):
+    client = desk(lab, stay=4)
+    lab.client.firewall("input", "tcp sport 3389 reject with tcp reset")
+    over(client)
+
+
 @scene("reject-one-hop-nearer", "The router next to xrdp begins to reject with tcp reset under a session: TTL one above the host's")
 def reject_nearer(lab):
     client = desk(lab, record=("client",))

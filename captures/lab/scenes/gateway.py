@@ -136,11 +136,15 @@ def gateway_host_unreachable(lab):
     connect(lab)
 
 
+def without_nla(lab, *options):
+    """xfreerdp through the gateway to a host without NLA."""
+    return freerdp(lab, lab.server.v4, "/g:" + NAME, "/gt:http", "/gu:" + USER, "/gp:" + PASSWORD, "/sec:tls", *options,
+                   password=None)
+
+
 def through(lab, *options, close=True):
     """A session through the gateway."""
-    process = freerdp(lab, lab.server.v4, "/g:" + NAME, "/gt:http", "/gu:" + USER, "/gp:" + PASSWORD,
-                      "/sec:tls",
-                      *options, password=None)
+    process = without_nla(lab, *options)
     time.sleep(6)
     if close:
         close_windows(lab)
@@ -229,9 +233,15 @@ def kdc_proxy_client_revoked(lab):
 @scene("gateway-session-timeout", "The gateway ends an established session: CLOSE_CHANNEL with E_PROXY_SESSIONTIMEOUT")
 def gateway_session_timeout(lab):
     direct(lab, ends=(2.5, 0x000059F6))
-    process = freerdp(lab, lab.server.v4, "/g:" + NAME, "/gt:http", "/gu:" + USER, "/gp:" + PASSWORD, "/sec:tls",
-                      password=None)
-    finished(process)
+    finished(without_nla(lab))
+
+
+@scene("gateway-slow-path", "A path of 0.8 s round trip to the gateway: FreeRDP runs into its own limit in activation, the Font Map comes too late")
+def gateway_slow_path(lab):
+    direct(lab)
+    lab.wire.delay(0.4, 0.05)
+    finished(without_nla(lab), 40)
+    time.sleep(2)
 
 
 def with_nla(lab, serve, **options):

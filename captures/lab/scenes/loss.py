@@ -4,12 +4,13 @@ import os
 import signal
 import socket
 import struct
+import threading
 import time
 
 from authority import Authority
 from packets import checksum
 from scene import scene
-from software import SERVER_NAME, children, freerdp, network, xrdp
+from software import SERVER_NAME, children, finished, freerdp, network, xrdp
 from wire import anything, drop, larger_than
 
 from scenes.faults import over
@@ -314,6 +315,47 @@ def slow_client(lab):
     time.sleep(0.3)
 
 
+def ended_by(side, other):
+    """One side ends TLS and TCP in order, and the other answers in kind once it hears of it."""
+
+    def answer():
+        try:
+            other.receive(1)
+        except OSError:
+            pass
+        other.finish()
+
+    hearer = threading.Thread(target=answer, daemon=True)
+    hearer.start()
+    side.finish()
+    hearer.join(5)
+    time.sleep(0.3)
+
+
+def owed(lab, phase):
+    """After `phase` the server owes the client a message and keeps silent for 30 s; the client closes."""
+    pair = played(lab, phase=phase, between=None)
+    lab.idle(2, shown=30)
+    ended_by(pair.client, pair.server)
+
+
+@scene("server-silent-after-client-info", "The server says nothing for 30 s after Client Info, not even about licences; the client closes")
+def silent_after_client_info(lab):
+    owed(lab, "mcs")
+
+
+@scene("server-owes-demand-active", "The server has licensed the client and sends no Demand Active for 30 s; the client closes")
+def owes_demand_active(lab):
+    owed(lab, "licensing")
+
+
+@scene("prompt-outlasts-server-notify", "The client asks for credentials for a minute; the server's patience ends first: close_notify and FIN")
+def prompt_outlasts(lab):
+    pair = played(lab, phase="tls", between=None)
+    lab.idle(2, shown=60)
+    ended_by(pair.server, pair.client)
+
+
 @scene("slow-path-handshake", "A path of four seconds round trip; the client gives up in CredSSP")
 def slow_path(lab):
     lab.chain("client", "r1", "~wire", "r2", "server")
@@ -323,6 +365,25 @@ def slow_path(lab):
     pair.until("credssp", timeout=22, wait=False)
     pair.client.abort()
     time.sleep(2.5)
+
+
+def own_limit(lab, delay, jitter):
+    """xfreerdp to xrdp over a path without loss, so slow that the client's own limit (9 s after TLS) ends it."""
+    network(lab, record=("client", "server"))
+    lab.wire.delay(delay, jitter)
+    xrdp(lab, Authority(lab).host(SERVER_NAME))
+    finished(freerdp(lab, lab.server.v4, "/sec:tls", password=None, keys=False), 30)
+    time.sleep(3 * (delay + jitter))
+
+
+@scene("slow-path-client-gives-up", "A path of one second round trip: FreeRDP runs into its own limit before the session, nobody touches it")
+def slow_path_limit(lab):
+    own_limit(lab, 0.5, 0.1)
+
+
+@scene("slow-path-jitter-client-gives-up", "A path of 1.2 to 2 s round trip: FreeRDP runs into its own limit in the channel joins")
+def slow_path_jitter_limit(lab):
+    own_limit(lab, 0.6, 0.4)
 
 
 @scene("slow-server-healthy", "The server takes seconds for each of the early answers, and the session works")
@@ -346,6 +407,21 @@ def satellite(lab):
     assert pair.until("session", timeout=60) and pair.traffic(rounds=1)
     pair.goodbye()
     time.sleep(0.5)
+
+
+@scene("data-in-flight-at-reset-healthy", "A path of half a second; the user leaves while pictures are on their way, which meet RST")
+def in_flight(lab):
+    lab.chain("client", "r1", "~wire", "r2", "server")
+    lab.wire.delay(0.25)
+    lab.record_ends()
+    pair = lab.pair(timeout=40)
+    assert pair.until("session", timeout=60) and pair.traffic(rounds=1)
+    for size in (1380, 1380, 2210):  # the last one is a whole segment and a smaller one
+        pair.server.send(os.urandom(size))
+        time.sleep(0.03)
+    time.sleep(0.2)  # two pictures have arrived and are not read, the last one is on its way
+    pair.client.finish()
+    time.sleep(1)
 
 
 # --- fragments and windows ------------------------------------------------------------------------------
