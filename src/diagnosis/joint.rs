@@ -16,6 +16,8 @@ pub struct Seat<'a> {
     pub source: u32,
     /// What is compared of it.
     pub imprint: &'a Imprint,
+    /// The resets of all connections in this capture.
+    pub resets: &'a [Passed],
     /// The verdict on what this capture alone shows.
     pub verdict: &'a Verdict,
     /// Who ended it, by that verdict.
@@ -111,7 +113,7 @@ fn pairs<'a, 's>(seats: &'s [Seat<'a>]) -> impl Iterator<Item = ((usize, &'s Sea
 fn forged(seats: &[Seat<'_>], ends: Ends<'_>) -> Option<Joint> {
     let found = pairs(seats).filter_map(|((place, seat), other)| {
         let (side, reset) = seat.reset()?;
-        match seat.imprint.look_for(&reset, side, other.imprint) {
+        match seat.imprint.look_for(&reset, side, other.imprint, other.resets) {
             Search::NeverSent { went_on, sure } => Some((place, seat, other, side, reset, went_on, sure)),
             _ => None,
         }
@@ -184,7 +186,7 @@ fn forged(seats: &[Seat<'_>], ends: Ends<'_>) -> Option<Joint> {
 fn genuine(seats: &[Seat<'_>]) -> Option<Joint> {
     let mut found = pairs(seats).filter_map(|((_, seat), other)| {
         let (side, reset) = seat.reset()?;
-        match seat.imprint.look_for(&reset, side, other.imprint) {
+        match seat.imprint.look_for(&reset, side, other.imprint, other.resets) {
             Search::Sent(sent) if other.imprint.is_at(side) => Some((seat, other, side, reset, sent)),
             _ => None,
         }

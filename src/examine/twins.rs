@@ -7,7 +7,8 @@ use std::sync::Arc;
 use crate::diagnosis::causes::CAPTURE_INCOMPLETE;
 use crate::diagnosis::joint::{self, Ends, Seat};
 use crate::examine::assemble::Row;
-use crate::forensics::imprint::Imprint;
+use crate::flow::Side;
+use crate::forensics::imprint::{Imprint, Passed};
 use crate::report::words;
 
 /// So many captures of one connection are compared.
@@ -25,10 +26,11 @@ struct Place {
 pub(super) fn join(mut rows: Vec<Row>) -> (Vec<Row>, usize) {
     let groups = groups(&rows);
     let cut = groups.iter().filter(|group| is_cut(&rows, group)).count();
+    let resets = resets(&rows);
     let mut joined = Sets::new(rows.len());
     let mut leaders = HashMap::new();
     for group in &groups {
-        if let Some(leader) = judge(&mut rows, group) {
+        if let Some(leader) = judge(&mut rows, group, &resets) {
             leaders.extend(group.iter().map(|place| (*place, leader)));
             group.iter().for_each(|place| joined.unite(place.row, leader.row));
         }
@@ -55,6 +57,18 @@ fn is_cut(rows: &[Row], group: &[Place]) -> bool {
     let mut imprints = group.iter().filter_map(imprint);
     let first = imprints.next();
     first.is_some_and(|first| imprints.all(|other| first.is_beside_in_time(other)))
+}
+
+/// The resets of all connections, by source.
+fn resets(rows: &[Row]) -> HashMap<u32, Vec<Passed>> {
+    let mut all: HashMap<u32, Vec<Passed>> = HashMap::new();
+    for row in rows {
+        for (connection, imprint) in row.connections.iter().zip(&row.imprints) {
+            let own = Side::BOTH.into_iter().flat_map(|side| imprint.resets(side));
+            all.entry(connection.source).or_default().extend(own);
+        }
+    }
+    all
 }
 
 /// The connections that more than one source shows.
@@ -115,7 +129,7 @@ fn marks(imprint: &Imprint) -> impl Iterator<Item = Mark> {
 }
 
 /// Judges a connection by all its captures. Gives the one that shows it best.
-fn judge(rows: &mut [Row], group: &[Place]) -> Option<Place> {
+fn judge(rows: &mut [Row], group: &[Place], resets: &HashMap<u32, Vec<Passed>>) -> Option<Place> {
     let mut seats = Vec::new();
     let mut words = None;
     for place in group {
@@ -125,6 +139,7 @@ fn judge(rows: &mut [Row], group: &[Place]) -> Option<Place> {
         seats.push(Seat {
             source: connection.source,
             imprint,
+            resets: resets.get(&connection.source).map_or(&[], Vec::as_slice),
             verdict: &connection.verdict,
             ended_by: connection.ended_by,
             mechanism: connection.mechanism,

@@ -181,8 +181,9 @@ impl Imprint {
         &self.sent[side].resets
     }
 
-    /// Looks for a reset that came here in the name of `side` in another capture, nearer to that side.
-    pub fn look_for(&self, reset: &Passed, side: Side, other: &Imprint) -> Search {
+    /// Looks for a reset that came here in the name of `side` in another capture, nearer to that side. `all` are the resets of all connections in
+    /// that capture: a NAT that gave the connection another port carries back what its host sent to that.
+    pub fn look_for(&self, reset: &Passed, side: Side, other: &Imprint, all: &[Passed]) -> Search {
         let Some(Clock { ahead, within }) = self.clock(other).filter(|_| other.is_nearer(self, side)) else {
             return Search::CannotTell;
         };
@@ -194,6 +195,9 @@ impl Imprint {
         };
         if let Some(sent) = other.sent[side].resets.iter().find(is_it) {
             return Search::Sent(*sent);
+        }
+        if all.iter().any(|sent| sent.seq == reset.seq && is_it(&sent)) {
+            return Search::CannotTell;
         }
         if then < other.window.first || then > other.window.last || other.window.early {
             return Search::CannotTell;
@@ -218,7 +222,7 @@ pub enum Search {
         /// Whether nothing escaped the other capture, which was taken at the alleged sender.
         sure: bool,
     },
-    /// The other capture ends before, or its clock or place is not known.
+    /// The other capture ends before, its clock or place is not known, or it shows the reset in what looks like another connection.
     CannotTell,
 }
 

@@ -10,7 +10,7 @@ from authority import Authority
 from packets import ACK, FIN, PSH, RST, reset, segment
 from scene import scene, stop
 from scenes.resets import forget, session_data
-from software import SERVER_NAME, freerdp, network, shadow, xrdp
+from software import SERVER_NAME, freerdp, network, shadow, visit, xrdp
 from wire import anything, client_hello, drop, larger_than, once
 
 ENDS = ("client", "server")
@@ -182,6 +182,18 @@ def nat_remap(lab):
     time.sleep(4.5)
     lab.moves.append((time.time(), 176.0))
     over(client)
+
+
+@scene("nat-remap-then-reconnect", "A NAT forgets a session of FreeRDP with xrdp within 3 s: its keep-alive gets another port; the user dials again")
+def nat_remap_again(lab):
+    network(lab, delay=0.008, record=ENDS)
+    lab.record("between", "r2", "r1")
+    firewall(lab, "r2", (), nat=True, loose=1)
+    xrdp(lab, Authority(lab).host(SERVER_NAME))
+    over(freerdp(lab, lab.server.v4, "/sec:tls", password=None, keys=False))
+    time.sleep(1)
+    visit(lab, lab.server.v4, "/sec:tls", password=None, stay=4, keys=False)
+    time.sleep(1)
 
 
 @scene("black-hole-tls-flight", "Packets above 1000 bytes from the server vanish from the beginning: xrdp's certificate never arrives")
