@@ -113,6 +113,12 @@ pub fn text(facts: &Facts<'_>) -> String {
             }
         ),
     );
+    if facts.report.connections.iter().any(|one| one.same_as.is_some()) {
+        paragraph(
+            &mut text,
+            "Another capture shows the same connection, and the verdict rests on it, too. The slice holds none of its packets; the evidence names the file and the frame. A slice of it is made with `rdpwhy slice`.",
+        );
+    }
     match facts.hash {
         Some(hash) => paragraph(&mut text, &format!("Source: SHA-256 {hash}.")),
         None => paragraph(
