@@ -66,8 +66,18 @@ pub(super) fn server(attempt: &Attempt, judgement: &Judgement) -> String {
     decisive.map_or(String::new(), |server| server.ip().to_string())
 }
 
-/// Assembles the rows of one attempt, with the points of plots or without.
-pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context, plots: bool) -> Row {
+/// What a row has beside what every reader wants.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extras {
+    /// The points of plots.
+    pub(super) plots: bool,
+    /// What other captures are compared by.
+    pub(super) imprints: bool,
+}
+
+/// Assembles the rows of one attempt.
+pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context, extras: Extras) -> Row {
+    let plots = extras.plots;
     let server = server(attempt, &judgement);
     let Judgement { findings, udp, decisive } = judgement;
     let side_findings = if findings.is_empty() {
@@ -76,7 +86,6 @@ pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context, pl
         side_findings(attempt, &udp)
     };
     let conversations = assemble_udp::connections(attempt, udp, context, plots);
-    let imprints = attempt.connections.iter().map(|(t, _)| Imprint::of(t)).collect();
     let mut connections: Vec<model::Connection> = attempt
         .connections
         .iter()
@@ -85,6 +94,8 @@ pub(super) fn row(attempt: &Attempt, judgement: Judgement, context: &Context, pl
         .chain(conversations)
         .collect();
     connections.iter_mut().for_each(shrink);
+    let tcp = attempt.connections.iter().zip(&connections).filter(|_| extras.imprints);
+    let imprints = tcp.map(|((t, _), connection)| Imprint::of(t, connection.vantage)).collect();
     let verdict = connections.get(decisive).or(connections.first()).map_or_else(
         || Arc::new(unreachable_verdict(attempt)),
         |connection| Arc::clone(&connection.verdict),

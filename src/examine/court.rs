@@ -6,6 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use crate::attempt::Gathered;
 use crate::diagnosis::Context;
+use crate::examine::assemble::Extras;
 use crate::examine::{Options, assemble, crew, filter, keep, times};
 
 /// So many attempts are judged on the spot: a small capture is done before a thread has begun.
@@ -56,9 +57,13 @@ impl Bench {
                 kept.push((attempt, judgement, ticket));
             }
         }
-        let plots = !options.without_plots;
+        let (plots, imprints) = (!options.without_plots, !options.alone);
         let rows = crew::each(kept, self.hands, |(attempt, judgement, ticket)| {
-            (ticket, assemble::row(&attempt, judgement, context, ticket.series && plots))
+            let extras = Extras {
+                plots: ticket.series && plots,
+                imprints,
+            };
+            (ticket, assemble::row(&attempt, judgement, context, extras))
         });
         rows.into_iter().for_each(|(ticket, row)| self.rows.push(ticket, row));
     }
@@ -239,10 +244,14 @@ mod tests {
             shipped::read(&path, |event| examiner.feed(event));
             examiner.seal_everything();
             for attempt in examiner.state.gatherer.finish().into_iter().map(Gathered::read) {
+                let extras = Extras {
+                    plots: false,
+                    imprints: true,
+                };
                 let told = |context: &Context| {
                     let judgement = crate::diagnosis::judge(&attempt, context);
                     let wanted = filter::is_wanted(&attempt, context, &examiner.options);
-                    format!("{wanted} {:?}", assemble::row(&attempt, judgement, context, false))
+                    format!("{wanted} {:?}", assemble::row(&attempt, judgement, context, extras))
                 };
                 let seen = examiner.state.context.clone();
                 let mut more = seen.clone();

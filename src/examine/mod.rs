@@ -69,6 +69,8 @@ pub struct Options {
     pub threads: Option<NonZeroUsize>,
     /// Whether the points of plots, which the page of an evidence bundle shows, are left out.
     pub without_plots: bool,
+    /// Whether no other source comes: then nothing is kept by which connections are known again in it.
+    pub alone: bool,
 }
 
 /// The ports on which RDP is expected without being told: RDP itself, and Hyper-V's console.

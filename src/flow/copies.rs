@@ -8,7 +8,7 @@ use rustc_hash::FxHasher;
 
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::flow::seen::Seen;
-use crate::flow::side::PerSide;
+use crate::flow::side::Side;
 use crate::packet::{Segment, TcpFlags};
 
 /// Within this time the same packet is taken for a copy; pktmon's components lie up to some milliseconds apart.
@@ -37,7 +37,7 @@ pub struct Copies {
     pub routed: u64,
     /// An original and its copy.
     pub example: Option<(FrameNo, FrameNo)>,
-    /// The SYN or its answer at one capture point and at another one farther away, where the file holds both.
+    /// The SYN at one capture point and at another one farther away, where the file holds both.
     pub apart: Option<(FrameNo, FrameNo)>,
     /// Packets looked at.
     pub packets: u64,
@@ -47,8 +47,8 @@ pub struct Copies {
 pub(super) struct CopyWatch {
     recent: [Option<Print>; REMEMBERED],
     at: usize,
-    /// The first SYN of each side.
-    syns: PerSide<Option<Print>>,
+    /// The client's first SYN.
+    syn: Option<Print>,
     far: Option<Box<Far>>,
 }
 
@@ -113,8 +113,8 @@ impl CopyWatch {
     #[inline]
     fn is_far_copy(&mut self, print: Print, seen: &Seen, copies: &mut Copies) -> bool {
         let marked = seen.ip_id.is_some_and(|id| id != 0) || seen.timestamps.is_some();
-        if seen.flags.has(TcpFlags::SYN) {
-            let first = self.syns[seen.side].get_or_insert(print);
+        if seen.flags.has(TcpFlags::SYN) && seen.side == Side::Client {
+            let first = self.syn.get_or_insert(print);
             let took = Span(seen.at.since(first.at).0.abs());
             if !marked || first.hash != print.hash || first.ttl == print.ttl || took > APART {
                 return false;

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 
 use crate::capture::{FrameNo, Span, Timestamp};
 use crate::flow::{PerSide, Seen, Side};
-use crate::forensics::View;
 use crate::packet::TcpFlags;
 use crate::transcript::{Transcript, Vantage, Window};
 
@@ -79,14 +78,14 @@ pub struct Imprint {
 
 impl Imprint {
     /// What is compared of a connection.
-    pub fn of(t: &Transcript) -> Imprint {
+    pub fn of(t: &Transcript, vantage: Vantage) -> Imprint {
         Imprint {
             ends: (t.client, t.server),
             sent: PerSide {
                 client: Sent::of(t, Side::Client),
                 server: Sent::of(t, Side::Server),
             },
-            vantage: View::of(&t.tcp).vantage,
+            vantage,
             is_whole: t.tcp.reset_count <= RESETS as u64 && Side::BOTH.iter().all(|side| t.tcp.half[*side].unseen == 0),
             window: t.window,
         }

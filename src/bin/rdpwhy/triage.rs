@@ -121,6 +121,7 @@ pub fn examine(args: &TriageArgs, paths: &[PathBuf], zone: &TimeZone) -> anyhow:
     let mut feed = Feed {
         args,
         zone,
+        alone: paths.len() == 1,
         last: last.flatten(),
         keylog: keylog(args)?,
         examiner: None,
@@ -144,6 +145,8 @@ pub fn examine(args: &TriageArgs, paths: &[PathBuf], zone: &TimeZone) -> anyhow:
 struct Feed<'a> {
     args: &'a TriageArgs,
     zone: &'a TimeZone,
+    /// Whether there is but one source.
+    alone: bool,
     /// The last packet of all, where a time counts from it.
     last: Option<Timestamp>,
     keylog: Option<Vec<u8>>,
@@ -253,6 +256,7 @@ impl Feed<'_> {
             users: self.args.user.clone(),
             gateways: self.args.gateway.clone(),
             without_plots: self.args.evidence.evidence.is_none(),
+            alone: self.alone,
             ..Options::default()
         }
     }
