@@ -40,8 +40,9 @@ impl Examiner {
         match sniff(glance.payload) {
             Sniffed::Rdp { server } => {
                 let service = if server { glance.from } else { glance.to };
-                self.learn_service(service);
+                // Before others that wait for this service are taken: what came before of this one is replayed in front of what comes now.
                 let stranger = self.state.lobby.take(&key);
+                self.learn_service(service);
                 self.begin(key, stranger, packet, segment, glance, Some(service));
             }
             Sniffed::Nothing => self.meet_https(key, packet, segment, glance),

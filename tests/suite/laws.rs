@@ -8,8 +8,11 @@ use rdpwhy::capture::{
     self, Direction, Event, Events, Frame, FrameNo, InterfaceSummary, LinkType, OpenOptions, PacketOptions, Resolution,
     SectionSummary, Span, Timestamp, Writer,
 };
+use rdpwhy::diagnosis::Mechanism;
 use rdpwhy::examine::{Examiner, Options};
+use rdpwhy::report::model::Connection;
 use rdpwhy::report::{self, Report};
+use rdpwhy::transcript::{Phase, Transport};
 
 use crate::golden::{self, Truth};
 
@@ -171,6 +174,52 @@ fn frames_that_stand_later_in_the_file_than_their_time_change_nothing() {
         }
     }
     assert!(broken.is_empty(), "{} differ:\n{}", broken.len(), broken.join("\n"));
+}
+
+/// RDP is known by what is said, and a connection on a port of its own loses nothing of its handshake.
+#[test]
+fn another_port_changes_nothing() {
+    // What is said tells the port: not where nothing is, where it is cut, or was not captured from its beginning. What ICMP quotes keeps its port.
+    let speaks = |report: &Report| {
+        let tcp = || report.connections.iter().filter(|one| one.transport == Transport::Tcp);
+        let said = |one: &Connection| one.phase > Phase::Tcp && one.metrics.bytes[0] > 0 && one.mechanism != Mechanism::Icmp;
+        let whole = |one: &Connection| one.metrics.phases.first().is_some_and(|(phase, _)| *phase == Phase::Tcp);
+        tcp().next().is_some() && tcp().all(|one| said(one) && whole(one))
+    };
+    let told = |report: &Report| format!("{} ({:?})", essence(report), report.overall.confidence);
+    let (mut looked_at, mut broken) = (0, 0);
+    for (name, path, truth) in golden::truths() {
+        let mut frames = frames_of(&path);
+        let report = judge(&frames, &truth.args);
+        if !speaks(&report) || name.contains("snaplen") || name.contains("icmp") {
+            continue;
+        }
+        looked_at += 1;
+        for frame in &mut frames {
+            let Some(at) = tcp_header(&frame.bytes) else { continue };
+            for port in [at, at + 2] {
+                if frame.bytes.get(port..port + 2) == Some(&3_389_u16.to_be_bytes()) {
+                    frame.bytes[port..port + 2].copy_from_slice(&13_389_u16.to_be_bytes());
+                }
+            }
+        }
+        let (before, after) = (told(&report), told(&judge(&frames, &truth.args)));
+        if before != after.replace(":13389", ":3389") {
+            broken += 1;
+            println!("{name}: another port turns \"{before}\" into \"{after}\"");
+        }
+    }
+    assert!(looked_at > 300, "{looked_at}");
+    assert!(broken == 0, "another port changes {broken} of {looked_at} verdicts");
+}
+
+/// Where the TCP header of a frame of Ethernet begins.
+fn tcp_header(bytes: &[u8]) -> Option<usize> {
+    match (bytes.get(12..14)?, bytes.get(23)?, bytes.get(20)?) {
+        ([8, 0], 6, _) => Some(14 + usize::from(bytes[14] & 15) * 4),
+        ([0x86, 0xDD], _, 6) => Some(54),
+        _ => None,
+    }
 }
 
 #[test]
