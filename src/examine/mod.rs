@@ -338,11 +338,19 @@ impl Examiner {
         };
         let unwanted = found - rows.len();
         let (rows, cut) = twins::join(rows);
-        if cut > 0 {
-            self.shortfalls.push(format!(
-                "{cut} connections go on from one capture to the next: where one recorder cut its recording, `mergecap -w whole.pcapng FILE...` joins the parts, and the whole tells more"
-            ));
-        }
+        self.quality.extend(cut.into_iter().map(|(source, cut)| model::QualityNote {
+            source,
+            text: format!(
+                "{} in the next capture: one recorder cut its recording, and the whole tells more than its parts",
+                if cut == 1 {
+                    "1 connection goes on".to_owned()
+                } else {
+                    format!("{cut} connections go on")
+                }
+            ),
+            better: Some("mergecap -w whole.pcapng FILE...".to_owned()),
+            frame: None,
+        }));
         let (connections, attempts) = assemble::number(rows);
         let overall = overall::choose(&connections, &attempts, nothing, &self.options);
         Report {

@@ -1,6 +1,6 @@
 //! Connections that several captures show, as administrators take them at both ends of a way: they are one attempt, with one verdict.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -21,11 +21,19 @@ struct Place {
     at: usize,
 }
 
-/// Makes one row of those that show the same connections in different sources, and one verdict for each such connection. Tells how many go on from
-/// one source to another.
-pub(super) fn join(mut rows: Vec<Row>) -> (Vec<Row>, usize) {
+/// Makes one row of those that show the same connections in different sources, and one verdict for each such connection. Tells of how many
+/// connections each source shows a part only, and another one how they went on.
+pub(super) fn join(mut rows: Vec<Row>) -> (Vec<Row>, BTreeMap<u32, u64>) {
     let groups = groups(&rows);
-    let cut = groups.iter().filter(|group| is_cut(&rows, group)).count();
+    let mut cut = BTreeMap::new();
+    for group in groups.iter().filter(|group| is_cut(&rows, group)) {
+        let sources = group
+            .iter()
+            .filter_map(|place| rows.get(place.row)?.connections.get(place.at));
+        if let Some(first) = sources.map(|one| one.source).min() {
+            *cut.entry(first).or_insert(0) += 1;
+        }
+    }
     let resets = resets(&rows);
     let mut joined = Sets::new(rows.len());
     let mut leaders = HashMap::new();

@@ -181,6 +181,12 @@ fn parts_of_one_recording_go_together() {
         }
         let report = examiner.finish();
         assert_eq!((report.overall.cause.slug, report.attempts.len()), (cause, 1), "{case}");
-        assert!(report.shortfalls.iter().any(|one| one.contains("mergecap")), "{case}");
+        assert!(
+            report
+                .quality
+                .iter()
+                .any(|one| one.better.as_ref().is_some_and(|better| better.contains("mergecap"))),
+            "{case}"
+        );
     }
 }

@@ -57,8 +57,7 @@ pub fn judge(case: &Case<'_>) -> Option<Finding> {
     ) && !goes_on
         && message
             .zip(case.close.at(case.t))
-            .is_some_and(|(line, closed)| closed.since(line.at) <= AT_ONCE)
-        && message.is_some_and(|line| line.said == Said::LicenseDone(None));
+            .is_some_and(|(line, closed)| line.said == Said::LicenseDone(None) && closed.since(line.at) <= AT_ONCE);
     if ultimatum.is_none() && alert.is_none() && !server_closed && !gave_up {
         return None;
     }

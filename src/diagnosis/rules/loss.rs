@@ -109,12 +109,21 @@ fn missed(case: &Case<'_>) -> Option<Finding> {
         &PMTU_BLACK_HOLE,
         "if only large packets vanish: short ones of the same sender come through here, and whole segments are missing",
     )
-    .remedy(format!(
-        "compare sizes: `ping -f -l 1472 {}` and smaller ones, and clamp the MSS or lower the MTU where the large ones vanish",
-        case.server_host()
-    ))
-    .remedy(format!("capture at the {sender} at the same time: packets that are missing here were lost on the way"));
-    Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence))
+;
+    Some(missing(case, verdict, sender))
+}
+
+/// What to do where bytes of a side are missing at their receiver.
+fn missing(case: &Case<'_>, verdict: Verdict, sender: Side) -> Finding {
+    let verdict = verdict
+        .remedy(format!(
+            "compare sizes: `ping -f -l 1472 {}` and smaller ones, and clamp the MSS or lower the MTU where the large ones vanish",
+            case.server_host()
+        ))
+        .remedy(format!(
+            "capture at the {sender} at the same time: packets that are missing here were lost on the way"
+        ));
+    Finding::new(verdict, EndedBy::Path, Mechanism::Silence)
 }
 
 /// The receiver gave up in the logon while the other side's bytes were missing: that side had answered.
@@ -163,12 +172,8 @@ fn lost_answer(case: &Case<'_>) -> Option<Finding> {
         &PMTU_BLACK_HOLE,
         "if only large packets vanish: short ones of the same sender come through here; fragments of which some are dropped look the same",
     )
-    .remedy(format!(
-        "compare sizes: `ping -f -l 1472 {}` and smaller ones, and clamp the MSS or lower the MTU where the large ones vanish",
-        case.server_host()
-    ))
-    .remedy(format!("capture at the {sender} at the same time: packets that are missing here were lost on the way"));
-    Some(Finding::new(verdict, EndedBy::Path, Mechanism::Silence))
+;
+    Some(missing(case, verdict, sender))
 }
 
 /// A device, or the host itself, says why what one side sends is not delivered.

@@ -108,18 +108,17 @@ fn page(report: &Report, attempt: &Attempt, numbers: &Numbers, zone: &TimeZone, 
         .zip(&verdict.evidence)
         .map(|(number, evidence)| {
             let own = evidence.source == source;
-            let elsewhere = decisive.map_or_else(String::new, |decisive| words::elsewhere(report, decisive, evidence));
+            let elsewhere = match own {
+                true => String::new(),
+                false => format!(" (frame {} of {})", evidence.frame, words::source(report, evidence.source)),
+            };
             Claim {
                 number,
                 against: evidence.leans == Leans::Against,
                 own,
                 cited: evidence.frame,
                 slice: numbers.in_slice(evidence.frame).filter(|_| own),
-                source: if own {
-                    numbers.in_source(evidence.frame)
-                } else {
-                    Some(evidence.frame)
-                },
+                source: numbers.in_source(evidence.frame).filter(|_| own),
                 time: decisive.map_or_else(String::new, |decisive| {
                     let held_by = words::held_by(report, decisive, evidence);
                     seconds(evidence.at.since(held_by.started), held_by.duration)
